@@ -67,7 +67,7 @@ REDACT = "asyncjobs.web:redact_secrets"
 _SHORT = {"DB": "sqlite.db_path", "APP": "app", "BACKEND": "backend"}
 DETACHED = f"{PREFIX}DETACHED"
 """Set for a daemon that was started in the background."""
-FLAGS = {"sqlite.db_path": "db", "daemon.queues": "queue", "daemon.allowed_modules": "allow"}
+_FLAGS = {"sqlite.db_path": "db", "daemon.queues": "queue", "daemon.allowed_modules": "allow"}
 _NOT_SETTINGS = frozenset({"CONFIG", "DETACHED"})
 _OF_TESTS = "TEST_"
 """How the names of variables begin that are never settings."""
@@ -121,6 +121,11 @@ class Settings(Struct, frozen=True, kw_only=True):
         return "default" if origin is None else origin.source
 
 
+def flag_of(name: str) -> str:
+    """Return the flag that sets a setting, if one does, without its dashes: ``num-workers``."""
+    return _FLAGS.get(name) or name.rpartition(".")[2].replace("_", "-")
+
+
 def load(
     *,
     config: str | os.PathLike[str] | None = None,
@@ -144,7 +149,7 @@ def load(
     given |= _from_environment(environ)
     for name, value in (flags or {}).items():
         if value is not None:
-            flag = FLAGS.get(name) or name.rpartition(".")[2].replace("_", "-")
+            flag = flag_of(name)
             given[name] = Origin(value, f"the flag --{flag}")
     if (flags or {}).get("sqlite.db_path") is not None and "backend" in given:
         given["backend"] = Origin(BackendType.SQLITE.value, "the flag --db")  # only SQLite has a file

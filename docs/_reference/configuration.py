@@ -7,8 +7,9 @@ from typing import Any, cast
 
 import asyncjobs
 from asyncjobs.cli.config import meanings, plain, toml
+from asyncjobs.cli.start_options import StartOptions
 from asyncjobs.config import BackendType
-from asyncjobs.settings import FLAGS, PREFIX, REDACT, SECTIONS
+from asyncjobs.settings import PREFIX, REDACT, SECTIONS, flag_of
 
 HEAD = """\
 # Configuration
@@ -32,7 +33,7 @@ TOP = {
         "Empty: everything is shown. By default, values under keys that look secret are hidden.",
     ),
 }
-OTHER_FLAGS = {"app": "app", "daemon.preload": "preload", "daemon.num_workers": "num-workers"}
+HAS_FLAG = {"app", "sqlite.db_path", *StartOptions("", None, (), (), (), None).flags}
 
 
 def page() -> str:
@@ -54,7 +55,6 @@ def page() -> str:
 
 def _setting(name: str, key: str, default: str, meaning: str) -> list[str]:
     variable = f"{PREFIX}{name.upper().replace('.', '_')}"
-    flag = FLAGS.get(name) or OTHER_FLAGS.get(name)
-    places = f"`{variable}`" + (f", `--{flag}`" if flag else "")
+    places = f"`{variable}`" + (f", `--{flag_of(name)}`" if name in HAS_FLAG else "")
     shown = f"`{default}`" if default else "none"
     return [f"### {key}\n", f"{meaning[:1].upper()}{meaning[1:]}\n", f"{places}; default {shown}\n"]

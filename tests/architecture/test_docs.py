@@ -25,7 +25,8 @@ STORES = (MemoryBackend, SQLiteBackend, SQSBackend)
 
 
 @pytest.fixture
-def generate() -> dict[str, Any]:
+def generate(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))  # as for a script that is run
     return runpy.run_path(str(ROOT / "docs" / "generate.py"))
 
 

@@ -18,7 +18,7 @@ from asyncjobs.cli.examples import EXAMPLES
 from asyncjobs.cli.explain import explanations
 from asyncjobs.cli.failures import render_failure
 from asyncjobs.cli.main import root
-from tests.cli.inside import Inside
+from tests.cli.inside import Inside, commands
 
 SOURCES = sorted(Path(asyncjobs.__file__).parent.rglob("*.py"))
 CODE = re.compile(r"[a-z]+(-[a-z]+)*")
@@ -146,19 +146,8 @@ def test_a_failure_without_a_hint_and_each_of_the_store_name_the_explanation() -
 # -- examples
 
 
-def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[str]:
-    context = click.Context(group)
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        assert command is not None
-        if isinstance(command, click.Group):
-            yield from commands(command, (*path, name))
-        else:
-            yield " ".join((*path, name))
-
-
 def test_every_command_has_an_example_and_no_example_is_of_another() -> None:
-    assert set(commands(root)) == set(EXAMPLES)
+    assert {" ".join(path) for path in commands(root)} == set(EXAMPLES)
 
 
 @pytest.mark.parametrize("path", EXAMPLES)
@@ -173,18 +162,8 @@ def test_an_example_is_a_line_that_its_command_takes(inside: Inside, path: str) 
         assert given[start : start + len(names)] == names
         context = root.make_context("asyncjobs", [*given[:start], names[0]], resilient_parsing=True)
         context.obj = Context(config=None, flags={}, form="auto", colour=None, quiet=False, verbose=0)
-        command = resolve_path(names)
+        command = resolve(names)
         command.make_context(path, list(given[start + len(names) :]), parent=context)  # else it raises
-
-
-def resolve_path(names: list[str]) -> click.Command:
-    command: click.Command = root
-    for name in names:
-        assert isinstance(command, click.Group)
-        found = command.get_command(click.Context(command), name)
-        assert found is not None
-        command = found
-    return command
 
 
 def test_help_shows_them(inside: Inside) -> None:

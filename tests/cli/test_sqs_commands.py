@@ -11,15 +11,15 @@ import re
 import signal
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import anyio
-import click
 import pytest
 
 from asyncjobs import JobProcessor, SQLiteConfig
 from asyncjobs.cli.main import root
 from asyncjobs.config import BackendConfig
+from tests.cli.inside import commands
 from tests.cli.sqs_support import OnAWS
 from tests.cli.support import Ran, Shell
 
@@ -119,17 +119,6 @@ ALIKE: dict[Line, str] = {
 """What depends on how long things took, or on the place of the store: the same exit code, and this in both outputs."""
 UNORDERED = {("groups", "watch")}
 """What shows jobs in the order in which they happened to end."""
-
-
-def commands(group: click.Group, above: Line = ()) -> Iterator[Line]:
-    """Yield every command that runs something."""
-    context = click.Context(group)
-    for name in group.list_commands(context):
-        found = group.get_command(context, name)
-        if isinstance(found, click.Group):
-            yield from commands(found, (*above, name))
-        else:
-            yield (*above, name)
 
 
 COMMANDS = sorted(commands(root))

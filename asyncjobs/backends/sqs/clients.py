@@ -46,7 +46,7 @@ class _Shared:
         self.found = Found()
 
     def attach(self, client: Any) -> None:
-        """Have those look at the answers to a client of botocore."""
+        """Let all of them observe the answers to a client of botocore."""
         for observer in (self.server_time, self.denials, self.outages, self.throttling):
             observer.attach(client)
         client.meta.events.register("after-call", functools.partial(_name_region, client.meta.region_name))

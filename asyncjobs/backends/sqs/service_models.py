@@ -41,8 +41,8 @@ class PlainReader:
 
 def _of_used(endpoints: Any) -> Any:
     """Leave only the addresses of services that this process can call; botocore derives others by the same rule."""
-    for partition in endpoints["partitions"]:
-        services = partition["services"]
+    for partition in endpoints.get("partitions", ()):  # without any, botocore says what is wrong
+        services = partition.get("services", {})
         partition["services"] = {name: services[name] for name in _USED if name in services}
     return endpoints
 
