@@ -13,6 +13,7 @@ import pytest
 
 from asyncjobs import SQLiteBackend, SQLiteConfig
 from asyncjobs.backends.sqlite import gates, job_pages, plan_rows
+from asyncjobs.backends.sqlite.connection_cache import ConnectionCache
 from asyncjobs.backends.sqlite.moments import Clocks
 from asyncjobs.backends.sqlite.writer import Writer
 from asyncjobs.core.requests import Answer
@@ -43,7 +44,7 @@ async def test_a_job_that_never_asks_costs_no_statement_more(store: Store, other
         statements = traced(store)
         await store.submit(new(job_id, function="app:other"))
         await hand.run(job_id)
-    assert len(statements) == 26
+    assert len(statements) == 25
     assert not [text for text in statements if "gates" in text]
     written = [text for text in statements if text.startswith(("INSERT", "UPDATE jobs"))]
     assert len(written) == 7
@@ -253,6 +254,6 @@ def test_a_read_that_is_bounded_counts_gates_and_values(files: tuple[File, File]
         lambda rows: [rows.call(n) for n in range(first, first + 5)],
     ]
     for read in reads:
-        read(plan_rows.Rows(file.connection, Clocks(0, 0, 0, None), 5))
+        read(plan_rows.Rows(file.connection, Clocks(0, 0, 0, None), ConnectionCache(), 5))
         with pytest.raises(plan_rows.TooManyRowsError):
-            read(plan_rows.Rows(file.connection, Clocks(0, 0, 0, None), 3))
+            read(plan_rows.Rows(file.connection, Clocks(0, 0, 0, None), ConnectionCache(), 3))

@@ -27,7 +27,7 @@ from tests.unit.sqlite_store import new_store
 
 pytestmark = pytest.mark.anyio
 
-STATEMENTS = 26
+STATEMENTS = 25
 """Statements of the writer for the submit, the claim and the end of a job, as many as before there were steps."""
 
 
@@ -327,10 +327,10 @@ async def test_a_keep_costs_the_same_however_many_there_are(store: Store, kept: 
     await hand.keep("a", **{f"k{i:04}": b"v" for i in range(kept)})
     statements = traced(store)
     await hand.keep("a", new=b"v")
-    assert [text.split()[0] for text in statements] == ["BEGIN", "SELECT", "INSERT", "COMMIT"]
+    assert [text.split()[0] for text in statements] == ["BEGIN", "PRAGMA", "INSERT", "COMMIT"]
     del statements[:]
     await hand.keep("a", new=b"v2")
-    assert [text.split()[0] for text in statements] == ["BEGIN", "SELECT", "INSERT", "COMMIT"]
+    assert [text.split()[0] for text in statements] == ["BEGIN", "PRAGMA", "INSERT", "COMMIT"]
 
 
 def fill(file: File, count: int, size: int, *, job: int = 1, generation: int = 0) -> None:

@@ -9,7 +9,10 @@ from itertools import chain
 from typing import Any
 
 _CHUNK = 256
-"""The most rows of a statement. Row counts are powers of two, so that a few statements serve every number."""
+"""The most rows of a statement."""
+_EXACT = 32
+"""Up to here a statement has just as many rows as there are. Above, row counts are powers of two, so that a few
+statements serve every number."""
 LARGE = 1 << 20
 """Bytes above which a value is written in parts …"""
 _PART = 1 << 18
@@ -28,7 +31,7 @@ def bulk(connection: sqlite3.Connection, head: str, tail: str, columns: int, row
     start = 0
     left = len(rows)
     while left:
-        size = min(_CHUNK, 1 << (left.bit_length() - 1))
+        size = left if left <= _EXACT else min(_CHUNK, 1 << (left.bit_length() - 1))
         connection.execute(
             _statement(head, tail, columns, size),
             tuple(chain.from_iterable(rows[start : start + size])),

@@ -9,9 +9,11 @@ from collections.abc import Iterable, Iterator
 from msgspec import json
 
 from asyncjobs.backends.base import AttemptRef, ClaimedJob, ClaimRequest, ClaimResult
+from asyncjobs.backends.sqlite.connection_cache import ConnectionCache
 from asyncjobs.backends.sqlite.ids import worker_number
 from asyncjobs.backends.sqlite.lanes import LaneRow, Lanes
 from asyncjobs.backends.sqlite.moments import Clocks
+from asyncjobs.backends.sqlite.plan_rows import Rows
 from asyncjobs.backends.unreadable import PREFIX, mark, unreadable_job
 from asyncjobs.core import commands
 from asyncjobs.core.lanes import split_lanes
@@ -71,15 +73,30 @@ _CALLS = (
 )
 
 
+_Place = tuple[int, int]
+"""Where a ready job stands in its lane: its negative priority, and its number."""
+
+
 class Claiming:
     """The claims of one transaction."""
 
-    def __init__(self, connection: sqlite3.Connection, plan: Plan, lanes: Lanes, clocks: Clocks) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        plan: Plan,
+        rows: Rows,
+        lanes: Lanes,
+        cache: ConnectionCache,
+        clocks: Clocks,
+    ) -> None:
         self._clocks = clocks
         self._connection = connection
         self._plan = plan
+        self._rows = rows
         self._lanes = lanes
+        self._cache = cache
         self._inserted: dict[int, Record] = {}
+        self._parents: set[int] = set()  # of new edges
         self._next_due: int | None = None
         self._started: dict[int, tuple[str, list[JobState]]] = {}
         self._answers: dict[int, ClaimResult] = {}
@@ -87,20 +104,29 @@ class Claiming:
         self._unreadable: dict[int, str] = {}
 
     def remember(self, writes: Writes) -> None:
-        """Remember the jobs that this transaction submits (claims in it need their calls), and those that it delays."""
+        """Remember what is about to be written: claims need calls of submitted jobs, and lanes of ready ones."""
         for record in writes.inserted:
             self._inserted[record.job.n] = record
-            self._note_delay(record.job)
+            self._note_place(record.job)
         for job in writes.changed:
-            self._note_delay(job)
+            self._note_place(job)
+        self._parents.update(edge.parent for edge in writes.new_edges)
 
-    def _note_delay(self, job: JobState) -> None:
-        if job.waits_for is WaitsFor.TIME and (self._next_due is None or (job.run_at or 0) < self._next_due):
-            self._next_due = job.run_at
+    def _note_place(self, job: JobState) -> None:
+        if job.waits_for is WaitsFor.WORKER:
+            if self._cache.ready is not None:
+                self._cache.ready[self._lane_of(job.n)] = None
+        elif job.waits_for is WaitsFor.TIME:
+            self._cache.none_delayed = False
+            if self._next_due is None or (job.run_at or 0) < self._next_due:
+                self._next_due = job.run_at
 
     def promote_due(self) -> None:
         """Make a bounded number of due delayed jobs ready."""
+        if self._cache.none_delayed:
+            return
         if not self._connection.execute(_ANY_DELAYED).fetchone()[0]:
+            self._cache.none_delayed = True
             return
         now = self._plan.now
         self._next_due, others, never = self._first_due(0, 0)
@@ -164,11 +190,11 @@ class Claiming:
     def take(self, index: int, claim: ClaimRequest) -> None:
         """Start the first jobs that this worker may run."""
         worker = worker_number(claim.worker)
-        alive = self._connection.execute("SELECT gone FROM workers WHERE n = ?", (worker,)).fetchone()
-        if alive is None or alive[0]:
+        if not self._is_alive(worker):
             self._answers[index] = ClaimResult(lost=True)
             return
-        rows = [self._lanes.get(self._connection, n) for (n,) in self._connection.execute(_READY_LANES).fetchall()]
+        unwritten = self._unwritten()
+        rows = [self._lanes.get(self._connection, n) for n in {**self._ready_lanes(), **unwritten}]
         lanes, unknown = split_lanes(
             ((row.n, row.lane) for row in rows if row.unreadable is None),
             worker=claim.worker,
@@ -177,24 +203,67 @@ class Claiming:
             refused=claim.refused,
         )
         lanes += [row.n for row in rows if row.unreadable is not None]  # no worker can run these: a claim fails them
-        numbers = self._first(lanes, claim.limit) if claim.limit > 0 else []
+        numbers = self._first(lanes, unwritten, claim.limit) if claim.limit > 0 else []
         if numbers:
             self._started[index] = (claim.worker, commands.start(self._plan, numbers, worker))
         self._answers[index] = ClaimResult((), None, unknown)
 
-    def _first(self, lanes: list[int], limit: int) -> list[int]:
-        if len(lanes) == 1:
-            rows = self._connection.execute(_FIRST_OF_LANE, (lanes[0], limit, 0)).fetchall()
-            return [row[1] for row in rows]
-        merged = heapq.merge(*(self._of_lane(lane, limit) for lane in lanes))
+    def _is_alive(self, worker: int) -> bool:
+        if worker in self._cache.alive:
+            return True
+        row = self._connection.execute("SELECT gone FROM workers WHERE n = ?", (worker,)).fetchone()
+        alive = row is not None and not row[0]
+        if alive:
+            self._cache.alive.add(worker)
+        return alive
+
+    def _ready_lanes(self) -> dict[int, None]:
+        """Return the lanes that may have stored ready jobs."""
+        if self._cache.ready is None:
+            self._cache.ready = dict.fromkeys(n for (n,) in self._connection.execute(_READY_LANES).fetchall())
+        return self._cache.ready
+
+    def _unwritten(self) -> dict[int, list[_Place]]:
+        """Return the ready jobs that this transaction has not written yet, by lane."""
+        plan = self._plan
+        places: dict[int, list[_Place]] = {}
+        for n in (*plan.inserted, *plan.changed):
+            job = plan[n]
+            if job.waits_for is WaitsFor.WORKER:
+                places.setdefault(self._lane_of(n), []).append((-job.priority, n))
+        return places
+
+    def _lane_of(self, n: int) -> int:
+        """Return the lane of a job that this transaction has read or inserts."""
+        record = self._plan.inserted.get(n) or self._inserted.get(n)
+        if record is None:
+            return self._rows.lanes[n]
+        return self._lanes.number(self._connection, record.queue, record.function, record.owner)
+
+    def _first(self, lanes: list[int], unwritten: dict[int, list[_Place]], limit: int) -> list[int]:
+        """Return the first ready jobs of these lanes, by priority and number, stored or not written yet."""
+        found = [self._stored(lane, limit, limit if len(lanes) == 1 else max(2, limit // 4)) for lane in lanes]
+        fresh = [place for lane in lanes for place in unwritten.get(lane, ())]
+        if fresh:
+            found.append(iter(heapq.nsmallest(limit, dict.fromkeys(fresh))))
+        merged = found[0] if len(found) == 1 else heapq.merge(*found)
         return [n for _, (_, n) in zip(range(limit), merged, strict=False)]
 
-    def _of_lane(self, lane: int, limit: int) -> Iterator[tuple[int, int]]:
-        # A share of the limit at first: with many lanes, most give only a few.
-        page = max(2, limit // 4)
-        for offset in range(0, limit, page):
-            rows = self._connection.execute(_FIRST_OF_LANE, (lane, page, offset)).fetchall()
-            yield from rows
+    def _stored(self, lane: int, limit: int, page: int) -> Iterator[_Place]:
+        """Yield stored ready jobs of a lane, without those that this transaction has changed since.
+
+        :param page: rows of one read. With many lanes, most give only a few.
+        """
+        ready, changed = self._cache.ready, self._plan.changed
+        if ready is None or lane not in ready:
+            return
+        for offset in range(0, limit + len(changed), page):
+            rows: list[_Place] = self._connection.execute(_FIRST_OF_LANE, (lane, page, offset)).fetchall()
+            if not rows:
+                if not offset:
+                    del ready[lane]
+                return
+            yield from rows if not changed else [place for place in rows if place[1] not in changed]
             if len(rows) < page:
                 return
 
@@ -205,7 +274,7 @@ class Claiming:
         for n in wanted:
             record = self._inserted.get(n)
             if record is not None:
-                row = self._lanes.get(self._connection, self._lane(record))
+                row = self._lanes.get(self._connection, self._lane_of(n))
                 self._calls[n] = (row, record.timeout, record.injects, record.isolation, record.call)
         if stored:
             rows = self._connection.execute(_CALLS, (json.encode(stored).decode(),)).fetchall()
@@ -221,8 +290,13 @@ class Claiming:
                     timeout, call = None, b""
                 self._calls[n] = (row, timeout, injects == 1, isolation or "thread", call)
 
-    def _lane(self, record: Record) -> int:
-        return self._lanes.number(self._connection, record.queue, record.function, record.owner)
+    def remember_started(self) -> None:
+        """Remember the rows of the claimed jobs: their ends need not read them."""
+        for _, started in self._started.values():
+            for job in started:
+                n = job.n
+                childless = n in self._inserted and n not in self._parents
+                self._cache.add_running(self._plan[n], self._calls[n][0].n, childless=childless)
 
     def answer(self, index: int) -> ClaimResult:
         """Return the result of the claim of this operation."""

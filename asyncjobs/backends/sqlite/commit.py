@@ -22,6 +22,7 @@ from msgspec import Struct, msgpack
 from asyncjobs.backends.base import AttemptRef, ClaimResult, Finished, WorkerLease
 from asyncjobs.backends.sqlite import claims, gates, leases, removal, steps
 from asyncjobs.backends.sqlite import operations as ops
+from asyncjobs.backends.sqlite.connection_cache import ConnectionCache
 from asyncjobs.backends.sqlite.ids import worker_number
 from asyncjobs.backends.sqlite.lanes import Lanes
 from asyncjobs.backends.sqlite.moments import Clocks
@@ -66,6 +67,7 @@ def commit(
     connection: sqlite3.Connection,
     operations: Sequence[ops.Operation],
     lanes: Lanes,
+    cache: ConnectionCache,
     moment: Moment,
     hook: Hook = no_hook,
     *,
@@ -73,6 +75,8 @@ def commit(
 ) -> Committed:
     """Run these operations as one transaction.
 
+    :param lanes: the lanes that this connection knows.
+    :param cache: what else it remembers.
     :param most_rows: jobs and edges that it may read. Default: no bound.
     :raises sqlite3.Error: nothing was stored; the caller may try again, or one operation at a time.
     :raises TooManyRowsError: it needs more than ``most_rows``; nothing was stored.
@@ -80,13 +84,15 @@ def commit(
     connection.execute("BEGIN IMMEDIATE")
     try:
         hook("begin")
-        transaction = _Transaction(connection, operations, lanes, moment, most_rows)
+        known = cache.begin(connection, operations)
+        transaction = _Transaction(connection, operations, lanes, known, moment, most_rows)
         transaction.run()
         committed = Committed(transaction.finished_answers(), transaction.stored)
         hook("before-commit")
         connection.execute("COMMIT")
     except BaseException:
         lanes.rollback()
+        cache.forget()
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
@@ -104,16 +110,19 @@ class _Transaction:
         connection: sqlite3.Connection,
         operations: Sequence[ops.Operation],
         lanes: Lanes,
+        cache: ConnectionCache,
         moment: Moment,
         most_rows: int | None,
     ) -> None:
         self.connection = connection
         self.operations = operations
         self.lanes = lanes
+        self.cache = cache
         self.moment = moment
-        self.plan = Plan(Rows(connection, moment.clocks, most_rows), moment.clocks.now)
+        rows = Rows(connection, moment.clocks, cache, most_rows)
+        self.plan = Plan(rows, moment.clocks.now)
         self.answers: list[Any] = [None] * len(operations)
-        self.claims = claims.Claiming(connection, self.plan, lanes, moment.clocks)
+        self.claims = claims.Claiming(connection, self.plan, rows, lanes, cache, moment.clocks)
         self.stored: list[JobEvent] = []
         self._numbers = self._fresh_numbers()
         self._unfinished: list[Forget] = []
@@ -135,15 +144,17 @@ class _Transaction:
         claiming += [(i, operation.claim) for i, operation in self._all(ops.Finish) if operation.claim is not None]
         if claiming:
             self.claims.promote_due()
-        self._write()
-        self.claims.admit()
-        self._write()
+        if self.plan.limits:
+            self._write()  # their admission reads the indexes
+            self.claims.admit()
+        # A job that becomes ready here and is claimed at once is written once, as running.
         for i, claim in claiming:
             self.claims.take(i, claim)
-            self._write()  # the next claim reads the ready index
+        self._write()
         self._write_events()
         # Read inside: a read that fails after the commit would leave claimed jobs that no worker knows of.
         self.claims.read_calls()
+        self.claims.remember_started()
 
     def _write(self) -> None:
         if self.plan.clean:
@@ -153,6 +164,7 @@ class _Transaction:
             lane: self.lanes.number(self.connection, *lane)
             for lane in {(r.queue, r.function, r.owner) for r in writes.inserted}
         }
+        self.cache.follow(writes)
         self.claims.remember(writes)
         write(self.connection, writes, names, self.moment.clocks)
         if writes.gates:

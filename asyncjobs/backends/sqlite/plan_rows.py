@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from asyncjobs.backends.sqlite import gates
 from asyncjobs.backends.sqlite.bulk import LARGE, bulk, write_value
+from asyncjobs.backends.sqlite.connection_cache import ConnectionCache
 from asyncjobs.backends.sqlite.moments import Clocks
 from asyncjobs.backends.sqlite.operations import INLINE_BYTES
 from asyncjobs.backends.sqlite.rows import INSERTED_COLUMNS, STATE_COLUMNS, STATUS_CODE, UNREADABLE_SEQ, state_from_row
@@ -23,8 +24,8 @@ from asyncjobs.core.state import EdgeRow, EndedAttempt, GateState, JobState, New
 from asyncjobs.models import EdgeState
 
 _EDGE_STATES = {int(state): state for state in EdgeState}
-_JOBS = f"SELECT {STATE_COLUMNS} FROM jobs WHERE n IN (SELECT value FROM json_each(?))"
-_ONE_JOB = f"SELECT {STATE_COLUMNS} FROM jobs WHERE n = ?"
+_JOBS = f"SELECT {STATE_COLUMNS}, lane FROM jobs WHERE n IN (SELECT value FROM json_each(?))"
+_ONE_JOB = f"SELECT {STATE_COLUMNS}, lane FROM jobs WHERE n = ?"
 _ANY = 1 << 31
 
 
@@ -35,13 +36,19 @@ class TooManyRowsError(Exception):
 class Rows:
     """``core.plan.View`` on a connection inside BEGIN IMMEDIATE.
 
+    :param cache: what need not be read.
     :param most: rows that may be read; more raise ``TooManyRowsError``. Most rows that are read are changed and
         written, so this bounds the transaction before it has cost much. Default: no bound.
     """
 
-    def __init__(self, connection: sqlite3.Connection, clocks: Clocks, most: int | None = None) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, clocks: Clocks, cache: ConnectionCache, most: int | None = None
+    ) -> None:
         self._execute = connection.execute
         self._clocks = clocks
+        self._cache = cache
+        self.lanes: dict[int, int] = {}
+        """The lane of each job that was read, by number."""
         self._left = sys.maxsize if most is None else most
 
     def _all(self, cursor: sqlite3.Cursor) -> list[Any]:
@@ -53,12 +60,25 @@ class Rows:
 
     def jobs(self, numbers: Sequence[int]) -> Iterable[JobState]:
         """Read rows; unreadable columns have stand-ins."""
+        running = self._cache.running
+        known = [running[n] for n in numbers if n in running] if running else []
+        if len(known) < len(numbers):
+            jobs = self._read(numbers if not known else [n for n in numbers if n not in running])
+        else:
+            jobs = []
+        for row in known:
+            self.lanes[row.job.n] = row.lane
+            jobs.append(row.job)
+        return jobs
+
+    def _read(self, numbers: Sequence[int]) -> list[JobState]:
         if len(numbers) == 1:
             rows = self._all(self._execute(_ONE_JOB, (numbers[0],)))
         else:
             rows = self._all(self._execute(_JOBS, (json.encode(numbers).decode(),)))
         clocks = self._clocks
-        jobs = [state_from_row(row, clocks) for row in rows]
+        self.lanes.update((row[0], row[-1]) for row in rows)
+        jobs = [state_from_row(row[:-1], clocks) for row in rows]
         return [job if job.unreadable is None else self._mended(job) for job in jobs]
 
     def _mended(self, job: JobState) -> JobState:
@@ -84,6 +104,11 @@ class Rows:
 
     def edges_from(self, parents: Sequence[int]) -> Iterable[EdgeRow]:
         """Read edges by the index on the parent."""
+        childless = self._cache.childless
+        if childless:
+            parents = [n for n in parents if n not in childless]
+        if not parents:
+            return ()
         return self._edges(
             "SELECT e.parent, e.child, e.optional, e.state FROM json_each(?) j "
             "CROSS JOIN edges e ON e.parent = j.value ORDER BY j.key, e.child",

@@ -22,6 +22,7 @@ from typing import Any
 import anyio
 
 from asyncjobs.backends.sqlite.commit import Committed, Hook, Moment, commit, no_hook
+from asyncjobs.backends.sqlite.connection_cache import ConnectionCache
 from asyncjobs.backends.sqlite.errors import is_busy, is_undecodable, lenient_text, locked_message, translate
 from asyncjobs.backends.sqlite.files import StoreFile
 from asyncjobs.backends.sqlite.lanes import Lanes
@@ -71,6 +72,7 @@ class Writer:
         self._hook = hook
         self._loop = asyncio.get_running_loop()
         self._lanes = Lanes()
+        self._cache = ConnectionCache()
         self._file = file
         self._waiting: deque[Operation] = deque()
         self._scheduled = False
@@ -160,13 +162,17 @@ class Writer:
     def _commit(self, group: Sequence[Operation], most_rows: int | None = None) -> Committed:
         self._file.check()
         try:
-            return commit(self._connection, group, self._lanes, self._moment(), self._hook, most_rows=most_rows)
+            return self._commit_once(group, most_rows)
         except sqlite3.OperationalError as error:
             if not is_undecodable(error):
                 raise
         # Not inside the handler: the error keeps the statement open, and with it the old snapshot.
         self._connection.text_factory = lenient_text
-        return commit(self._connection, group, self._lanes, self._moment(), self._hook, most_rows=most_rows)
+        return self._commit_once(group, most_rows)
+
+    def _commit_once(self, group: Sequence[Operation], most_rows: int | None) -> Committed:
+        moment = self._moment()
+        return commit(self._connection, group, self._lanes, self._cache, moment, self._hook, most_rows=most_rows)
 
     def _go_on(self) -> None:
         if self._waiting:
