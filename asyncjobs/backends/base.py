@@ -46,6 +46,7 @@ from msgspec.structs import replace
 from asyncjobs.backends.bounds import Bounds
 from asyncjobs.backends.event_store import EventStore
 from asyncjobs.backends.gate_store import GateStore
+from asyncjobs.backends.group_commits import GroupMember, Membership
 from asyncjobs.backends.step_store import StepStore
 from asyncjobs.backends.values import (
     ClaimedJob,
@@ -228,6 +229,14 @@ class JobBackend(EventStore, StepStore, GateStore):
         ``Stale``. Body events go before the end's own event. Dependents become ready or are skipped, transitively;
         limits are freed.
         """
+
+    def join_group_commits(self, member: GroupMember) -> Membership | None:
+        """Have a worker asked for outcomes and a claim whenever a group is put together.
+
+        The member is answered after the listeners, and before the callers that submitted. Call it on the event loop of
+        the store. Default: None, because the store commits no groups; the worker sends what it has.
+        """
+        return None
 
     @abstractmethod
     async def append_events(self, batches: Sequence[tuple[AttemptRef, Sequence[BodyEvent]]]) -> Sequence[bool]:

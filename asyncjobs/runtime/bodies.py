@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from asyncjobs.backends.base import AttemptRef, ClaimedJob, JobBackend
 from asyncjobs.backends.unreadable import unreadable_job
 from asyncjobs.clock import Clock
 from asyncjobs.config import DaemonConfig
-from asyncjobs.models import JobError, Outcome, OutcomeKind
+from asyncjobs.models import JobError, JobResult, Outcome, OutcomeKind
 from asyncjobs.runtime.attempt import RunningAttempt, Tools, run_attempt
 from asyncjobs.runtime.context import JobContext
 from asyncjobs.runtime.functions import Functions
@@ -17,6 +17,7 @@ from asyncjobs.runtime.job_access import BodyAccess
 from asyncjobs.runtime.lending import Lender
 from asyncjobs.runtime.main_script import name_for_child
 from asyncjobs.runtime.outages import Outage
+from asyncjobs.runtime.result_cache import ResultCache
 from asyncjobs.runtime.step_threads import StepThreads
 from asyncjobs.runtime.threads import Threads
 from asyncjobs.runtime.wakeups import LoopHandle, Wakeup
@@ -36,6 +37,7 @@ class Bodies:
     """The places in which the bodies of one worker run.
 
     :param jobs: the access through which bodies submit jobs, and wait for them.
+    :param results: results that this process has stored, for the arguments of further jobs.
     :param max_value_size: bytes that a result may take.
     :param limiter: a token for each body in a thread.
     """
@@ -48,6 +50,7 @@ class Bodies:
         clock: Clock,
         *,
         jobs: BodyAccess,
+        results: ResultCache,
         max_value_size: int,
         limiter: anyio.CapacityLimiter,
     ) -> None:
@@ -56,13 +59,14 @@ class Bodies:
         self._config = config
         self._clock = clock
         self._jobs = jobs
+        self._results = results
         self._max_value_size = max_value_size
         self._loop = LoopHandle()
         self._capture_level = config.capture_level
         self._threads = Threads(limiter)
         self._tools = Tools(
             self._threads,
-            backend.get_results,
+            self._read_results,
             self._known_function,
             functions.is_async,
             max_value_size,
@@ -144,6 +148,12 @@ class Bodies:
         self._step_threads.close()
         if self._pool is not None:
             await self._pool.close()
+
+    async def _read_results(self, job_ids: Sequence[str]) -> Mapping[str, JobResult]:
+        """Return the results of jobs that have ended: what this process has stored just now is not read back."""
+        known = self._results.known(job_ids, self._results.puts)
+        missing = [job_id for job_id in job_ids if job_id not in known]
+        return {**known, **await self._backend.get_results(missing)} if missing else known
 
     def _known_function(self, name: str) -> Callable[..., object] | None:
         return self._functions.get(name, "")

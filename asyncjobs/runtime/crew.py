@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Coroutine
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -41,6 +42,7 @@ class Crew:
         self._new_scope = type(anyio.CancelScope())  # anyio.CancelScope looks it up each time, which costs more
         self._error: BaseException | None = None
         self._failed, self._over = anyio.Event(), anyio.Event()
+        self._context = copy_context()
         self._nursery = None if self.can_leave else anyio.create_task_group()
 
     def start(self, attempt: Callable[..., Coroutine[Any, Any, None]], *args: object) -> None:
@@ -49,7 +51,8 @@ class Crew:
             self._nursery.start_soon(attempt, *args)
             return
         scope = self._new_scope()
-        task: Task[None] = self._asyncio.create_task(_run_in(scope, attempt, *args))
+        # Not in the context of whoever made the store commit: that may be a body, or a caller's task.
+        task: Task[None] = self._asyncio.create_task(_run_in(scope, attempt, *args), context=self._context.copy())
         self._scopes[task] = scope
         task.add_done_callback(self._on_task_done)
 

@@ -185,6 +185,10 @@ class Executor:
         running = (running.job.attempt for running in self.attempts.running.values())
         return {(attempt.job_id, attempt.attempt) for attempt in (*running, *self._recorder.unrecorded)}
 
+    def has(self, job_id: str) -> bool:
+        """Return whether a job runs here, or its outcome is on its way to the store."""
+        return job_id in self.attempts.running or self._recorder.has(job_id)
+
     def runs(self, context: JobContext) -> bool:
         """Return whether the body of this context runs here, as an attempt that is still this worker's."""
         return self.attempts.find(context) is not None

@@ -1,4 +1,8 @@
-"""Write outcomes to the store, together with the next claim, until they are written."""
+"""Write outcomes to the store, together with the next claim, until they are written.
+
+Where the store asks its workers when it puts a group together (``group_member``), outcomes are taken from here for it.
+What is written here then is what failed there: patiently, one by one if need be.
+"""
 
 from __future__ import annotations
 
@@ -56,6 +60,14 @@ class OutcomeWriter:
         self._queue: list[AttemptEnd] = []
         self._queued = Wakeup()
         self._writing: Sequence[AttemptEnd] = ()
+        self._taken: Sequence[AttemptEnd] = ()
+        self._ask_soon: Callable[[], None] | None = None
+        self._patient = False
+        """Whether outcomes are, or are about to be, written here."""
+        self._again = False
+        """Whether some of those in the queue were sent before."""
+        self._unwritten: dict[str, int] = {}
+        """How many outcomes of each job are not written."""
         self._in_flight: dict[str, tuple[int, Completed]] = {}
         self._functions: dict[AttemptRef, str] = {}
         """The stored function name of each attempt, until its outcome is written."""
@@ -67,35 +79,107 @@ class OutcomeWriter:
         """
         self._queue.append(end)
         self._functions[end.attempt] = function
-        self._queued.notify()
+        job_id = end.attempt.job_id
+        self._unwritten[job_id] = self._unwritten.get(job_id, 0) + 1
+        if self._ask_soon is None or self._patient:
+            self._queued.notify()
+        else:
+            self._ask_soon()
 
     @property
     def unwritten(self) -> Sequence[AttemptEnd]:
         """The outcomes that are not known to be written."""
-        return (*self._queue, *self._writing)
+        return (*self._queue, *self._writing, *self._taken)
+
+    def has(self, job_id: str) -> bool:
+        """Return whether an attempt of this job has ended and its outcome is not known to be written."""
+        return job_id in self._unwritten
 
     async def run(self) -> None:
-        """Write outcomes forever."""
-        while True:
-            await self._queued.wait()
-            while self._queue:
-                ends, self._queue = self._queue, []
-                self._writing = ends
-                try:
-                    await self._write(ends)
-                except Exception as error:  # border: a defect of asyncjobs must not stop the recording of outcomes
-                    logger.error("recording %s failed: %s", counted(len(ends), "outcome"), error, exc_info=error)
-                self._writing = ()
-                for end in ends:
-                    self._functions.pop(end.attempt, None)
-            self._written.notify()
+        """Write outcomes forever. Once this is cancelled, none is taken either: the program ends the worker's tasks."""
+        try:
+            while True:
+                await self._queued.wait()
+                self._patient = True
+                while self._queue:
+                    await self._write_queued()
+                self._patient = False
+                self._written.notify()
+        finally:
+            self._ask_soon, self._patient = None, True
+
+    async def _write_queued(self) -> None:
+        ends, self._queue = self._queue, []
+        again, self._again = self._again, False
+        self._writing = ends
+        try:
+            await self._write(ends, again=again)
+        except Exception as error:  # border: a defect of asyncjobs must not stop the recording of outcomes
+            logger.error("recording %s failed: %s", counted(len(ends), "outcome"), error, exc_info=error)
+        self._writing = ()
+        self._forget(ends)
+
+    def _forget(self, ends: Sequence[AttemptEnd]) -> None:
+        for end in ends:
+            job_id = end.attempt.job_id
+            self._functions.pop(end.attempt, None)
+            self._in_flight.pop(job_id, None)
+            left = self._unwritten.pop(job_id, 0) - 1
+            if left > 0:
+                self._unwritten[job_id] = left
+
+    # -- for a store that asks
+
+    def join(self, ask_soon: Callable[[], None]) -> None:
+        """Have outcomes taken by ``take``. ``ask_soon`` is called when there are some."""
+        self._ask_soon = ask_soon
+
+    def part(self) -> None:
+        """Write outcomes here again."""
+        self._ask_soon = None
+        if self._queue:
+            self._queued.notify()
+
+    @property
+    def queued(self) -> bool:
+        """Whether outcomes wait to be written."""
+        return bool(self._queue)
+
+    @property
+    def may_be_taken(self) -> bool:
+        """Whether the queued outcomes may be taken: not while some are written here."""
+        return not self._patient
+
+    def take(self) -> Sequence[AttemptEnd]:
+        """Take the queued outcomes, to be written; then call one of the two methods below."""
+        ends, self._queue = self._queue, []
+        self._taken = ends
+        self._note_results(ends)
+        return ends
+
+    def on_written(self, ends: Sequence[AttemptEnd], recorded: Finished) -> None:
+        """Note that these are written."""
+        self._outage.recovered()
+        self._taken = ()
+        self._forget(ends)
+        for end, result in zip(ends, recorded.results, strict=True):
+            self._log(end, result, again=False)
+
+    def take_back(self, ends: Sequence[AttemptEnd]) -> None:
+        """Write these here: nothing of them is stored, or that is not known."""
+        self._taken = ()
+        self._queue = [*ends, *self._queue]
+        self._patient = self._again = True
+        self._queued.notify()
 
     def committed(self, events: Sequence[JobEvent]) -> None:
-        """Keep the results that a commit of this process made final, before their waiters are woken."""
-        if not self._in_flight:
+        """Note what a commit of this process made final, before its waiters are woken, and keep results."""
+        if not self._unwritten:
             return
         completed: dict[str, Completed] = {}
         for event in events:
+            if event.status is not None and event.status.terminal:
+                self._unwritten.pop(event.job_id, None)
             if event.type == EventType.COMPLETED:
                 attempt, result = self._in_flight.get(event.job_id, _NONE)
                 if attempt == event.attempt:
@@ -110,14 +194,7 @@ class OutcomeWriter:
         """
         slots = self._claims.slots
         short = slots.reserved > 0  # a pending claim holds slots, and may not see what these outcomes release
-        self._in_flight = {
-            end.attempt.job_id: (
-                end.attempt.attempt,
-                Completed(self._functions.get(end.attempt, ""), end.outcome.value),
-            )
-            for end in ends
-            if end.outcome.kind is OutcomeKind.SUCCEEDED and end.outcome.value is not None
-        }
+        self._note_results(ends)
         delays, replaced = retry_delays(), False
         while True:
             try:
@@ -138,6 +215,14 @@ class OutcomeWriter:
         self._claimed(recorded.claims)
         if short:
             slots.freed()
+
+    def _note_results(self, ends: Sequence[AttemptEnd]) -> None:
+        """Note the results that may become final with the next commit."""
+        for end in ends:
+            outcome, attempt = end.outcome, end.attempt
+            if outcome.kind is OutcomeKind.SUCCEEDED and outcome.value is not None:
+                result = Completed(self._functions.get(attempt, ""), outcome.value)
+                self._in_flight[attempt.job_id] = (attempt.attempt, result)
 
     async def _before_another_try(
         self, ends: Sequence[AttemptEnd], error: Exception, delays: Iterator[float], *, replaced: bool

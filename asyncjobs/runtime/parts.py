@@ -117,7 +117,7 @@ class Parts:
             jobs,
             tries=config.tries,
             owner=self._owner,
-            nudge=self._nudge,
+            nudge=self._nudge_for_submission,
             run_here=None if self.fallback is None else self.fallback.run,
         )
 
@@ -158,6 +158,12 @@ class Parts:
     def _owner(self) -> str | None:
         runner = self._runner()
         return None if runner is None else runner.worker_id
+
+    def _nudge_for_submission(self) -> None:
+        """Trigger a claim, unless the store asks the worker for one when it puts the group of a submission together."""
+        runner = self.find_runner()
+        if runner is None or not runner.joins_submissions:
+            self._nudge()
 
     def _nudge(self) -> None:
         """Trigger a claim: stored jobs or decisions of callers may have made some jobs ready."""

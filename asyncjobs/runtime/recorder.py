@@ -95,6 +95,10 @@ class Recorder:
             *(end.attempt for end in self.outcomes.unwritten),
         ]
 
+    def has(self, job_id: str) -> bool:
+        """Return whether an attempt of this job has ended, and its outcome is not confirmed by the store."""
+        return self.outcomes.has(job_id) or any(r.job.attempt.job_id == job_id for r, _ in self._waiting)
+
     def committed(self, events: Sequence[JobEvent]) -> None:
         """Handle the events of a commit of this process, before their waiters are woken."""
         self.outcomes.committed(events)

@@ -23,6 +23,7 @@ from asyncjobs.runtime.claims import Claims
 from asyncjobs.runtime.events.log_tail import LogTail
 from asyncjobs.runtime.executor import Executor
 from asyncjobs.runtime.functions import Functions
+from asyncjobs.runtime.group_member import WorkerMember
 from asyncjobs.runtime.job_access import BodyAccess
 from asyncjobs.runtime.loops import look_forever
 from asyncjobs.runtime.lost_claims import Held, LostClaims
@@ -100,7 +101,14 @@ class Runner:
             written=quiet,
         )
         self.bodies: Bodies = Bodies(
-            backend, functions, config, clock, jobs=jobs, max_value_size=max_value_size, limiter=self.slots.limiter
+            backend,
+            functions,
+            config,
+            clock,
+            jobs=jobs,
+            results=results,
+            max_value_size=max_value_size,
+            limiter=self.slots.limiter,
         )
         self.executor: Executor = Executor(
             config, self.attempts, self.slots, self.claims, self.recorder, self.bodies, quiet, tail.wake
@@ -113,6 +121,13 @@ class Runner:
             clock,
             lost=self._register_again,
             import_library=Libraries(owns_process=owns_process).load,
+        )
+        self._member: WorkerMember = WorkerMember(
+            self.recorder.outcomes,
+            self.claims,
+            claimed=self._on_claim_result,
+            nudge=self._nudge,
+            written=quiet.notify,
         )
         self.started: bool = False
         """Whether it is registered, and has begun to claim."""
@@ -136,6 +151,7 @@ class Runner:
         await self._reap_first()
         await self.registration.register()
         await self.executor.run(tasks)
+        self._member.join(self._backend)
         self.started = True
         tasks.start_soon(self._claim_until_stopped)
         tasks.start_soon(self._beat_until_stopped)
@@ -176,6 +192,11 @@ class Runner:
             # Another user of the backend object may have made a job ready. A pending claim will find it; with every
             # slot taken, the next outcome is sent with a claim.
             self.scheduler.nudge()
+
+    @property
+    def joins_submissions(self) -> bool:
+        """Whether a submission of this process is claimed by its own transaction, without a nudge."""
+        return self._member.joined
 
     @property
     def worker_id(self) -> str:
@@ -223,6 +244,7 @@ class Runner:
             if self._stopped:
                 return
             await self.executor.drain(self.config.shutdown_timeout, at_once=at_once)
+            self._member.leave()
             self._beating.cancel()  # or it would find that the store no longer knows the worker, and register again
             with anyio.move_on_after(_LAST_WORDS):
                 try:
@@ -238,6 +260,7 @@ class Runner:
         A result that was waiting to be stored is stored; every other job goes back, uncounted, and runs again.
         """
         self.close()
+        self._member.leave()
         for running in self.attempts.list_all():
             self.slots.end(running)  # its task was cancelled before it began
         worker = self.worker_id

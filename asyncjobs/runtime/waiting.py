@@ -143,8 +143,8 @@ class Waiting:
             await self.tail.live()
             watch.begun = True
             executor = self._find_executor()
-            running = {} if executor is None else executor.attempts.running
-            watch.unsure = [job_id for job_id in watch.unsure if job_id not in running]
+            if executor is not None:
+                watch.unsure = [job_id for job_id in watch.unsure if not executor.has(job_id)]
         watch.unsure += watch.expectation.take()
         self._take_known(watch)
         while page := watch.unsure[:_PAGE]:

@@ -24,7 +24,7 @@ from asyncjobs import (
 )
 from asyncjobs.processor import get_engine
 from asyncjobs.runtime.lending import BodyStopped
-from asyncjobs.testing import ManualClock
+from asyncjobs.testing import FaultyBackend, ManualClock
 from tests.runtime.support import (
     CANCELLED,
     COMPLETED,
@@ -449,10 +449,17 @@ async def test_a_limit_by_key_is_never_exceeded_over_200_jobs(stores: Stores) ->
 # -- wake-ups that must not be lost
 
 
-async def test_a_finish_whose_claim_found_too_few_slots_is_followed_by_another_claim(jp: JobProcessor) -> None:
+@pytest.fixture
+async def sending(stores: Stores) -> AsyncIterator[JobProcessor]:
+    """A processor that sends its outcomes and claims: its store does not ask (``test_group_member`` has what asks)."""
+    async with stores.processor(backend=FaultyBackend(stores.backend())) as processor:
+        yield processor
+
+
+async def test_a_finish_whose_claim_found_too_few_slots_is_followed_by_another_claim(sending: JobProcessor) -> None:
     """The scheduler's claim is under way and holds every free slot; the store sees it before the outcome that releases
     two jobs. The outcome's own claim has one slot. Somebody must come back for the other job."""
-    backend = get_engine(jp).backend
+    jp, backend = sending, get_engine(sending).backend
     slots = jp.daemon.runner.slots
     held = Held(1)
     parent = await jp.submit_job(held.body, local=True)
@@ -487,8 +494,8 @@ async def test_a_finish_whose_claim_found_too_few_slots_is_followed_by_another_c
     await first
 
 
-async def test_a_submission_while_a_claim_holds_every_slot_is_taken_once_it_is_back(jp: JobProcessor) -> None:
-    backend = get_engine(jp).backend
+async def test_a_submission_while_a_claim_holds_every_slot_is_taken_once_it_is_back(sending: JobProcessor) -> None:
+    jp, backend = sending, get_engine(sending).backend
     held = Held(1)
     first = await jp.submit_job(held.body, local=True)
     await held.started.wait()

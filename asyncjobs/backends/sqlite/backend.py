@@ -34,6 +34,7 @@ from asyncjobs.backends.base import (
     Stale,
     WorkerLease,
 )
+from asyncjobs.backends.group_commits import GroupMember, Membership
 from asyncjobs.backends.listeners import Listeners
 from asyncjobs.backends.sqlite import operations as ops
 from asyncjobs.backends.sqlite.backup import back_up
@@ -240,6 +241,10 @@ class SQLiteBackend(CheckedArguments, ReadingBackend):
     async def update_job_status(self, ends: Sequence[AttemptEnd], claim: ClaimRequest | None = None) -> Finished:
         """Record the outcomes and claim with the next group commit."""
         return await self._open().run(ops.Finish(ends=ends, claim=claim))
+
+    def join_group_commits(self, member: GroupMember) -> Membership:
+        """Have the writer ask the worker for each group."""
+        return self._open().members.join(member)
 
     async def append_events(self, batches: Sequence[tuple[AttemptRef, Sequence[BodyEvent]]]) -> Sequence[bool]:
         """Store the events with the next group commit."""

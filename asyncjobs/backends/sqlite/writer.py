@@ -16,6 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextvars import copy_context
 from queue import SimpleQueue
 from typing import Any
 
@@ -26,6 +27,7 @@ from asyncjobs.backends.sqlite.connection_cache import ConnectionCache
 from asyncjobs.backends.sqlite.errors import is_busy, is_undecodable, lenient_text, locked_message, translate
 from asyncjobs.backends.sqlite.files import StoreFile
 from asyncjobs.backends.sqlite.lanes import Lanes
+from asyncjobs.backends.sqlite.members import Members, Reply
 from asyncjobs.backends.sqlite.moments import read_clocks
 from asyncjobs.backends.sqlite.operations import INLINE, Enqueue, Operation
 from asyncjobs.clock import Clock
@@ -71,10 +73,15 @@ class Writer:
         self._committed = committed
         self._hook = hook
         self._loop = asyncio.get_running_loop()
+        # Listeners and members are not called in the context of whichever caller came first, which may be a body.
+        self._context = copy_context()
         self._lanes = Lanes()
         self._cache = ConnectionCache()
         self._file = file
         self._waiting: deque[Operation] = deque()
+        self.members: Members = Members(self._ask_soon)
+        """The workers that are asked when a group is put together."""
+        self._asked = False
         self._scheduled = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -106,11 +113,7 @@ class Writer:
             raise BackendClosedError
         future = operation.future = self._loop.create_future()
         self._waiting.append(operation)
-        if not self._scheduled and not self._threaded:
-            self._scheduled = True
-            self._idle.clear()
-            # Two turns of the loop: all other operations that are ready join the group.
-            self._loop.call_soon(self._loop.call_soon, self._flush)
+        self._schedule()
         try:
             return await future
         except asyncio.CancelledError:
@@ -139,6 +142,18 @@ class Writer:
         self._connection.close()
 
     # -- on the loop
+
+    def _schedule(self) -> None:
+        if not self._scheduled and not self._threaded:
+            self._scheduled = True
+            self._idle.clear()
+            # Two turns of the loop: all other operations that are ready join the group.
+            self._loop.call_soon(self._loop.call_soon, self._flush, context=self._context)
+
+    def _ask_soon(self) -> None:
+        if not self._closed:
+            self._asked = True  # kept while the thread has the connection
+            self._schedule()
 
     def _flush(self) -> None:
         self._scheduled = False
@@ -175,7 +190,7 @@ class Writer:
         return commit(self._connection, group, self._lanes, self._cache, moment, self._hook, most_rows=most_rows)
 
     def _go_on(self) -> None:
-        if self._waiting:
+        if self._waiting or self._asked:
             self._scheduled = True
             self._loop.call_soon(self._flush)
         else:
@@ -196,6 +211,10 @@ class Writer:
                 continue
             total += weight
             group.append(operation)
+        asked, self._asked = self._asked, False
+        offers = self.members.ask(group, outcomes=asked)
+        group += offers
+        total += sum(offer.weight for offer in offers)
         return group, total
 
     def _moment(self) -> Moment:
@@ -211,8 +230,8 @@ class Writer:
             logger.debug("committed %s (%s), %s", operations, kinds, events)
         if committed.events:
             self._committed(committed.events)
-        # Claims first: a submitter that continues finds its job running already, if it was claimed at once.
-        answered = sorted(zip(group, committed.answers, strict=True), key=_submits)
+        # A submitter continues in a later turn of the loop, and finds its job running if it was claimed at once.
+        answered = sorted(zip(group, committed.answers, strict=True), key=_turn)
         for operation, answer in answered:
             future = operation.future
             if future.done():  # its caller was cancelled just now, and must not wait for this answer
@@ -243,7 +262,7 @@ class Writer:
         while (group := self._queue.get()) is not None:
             results = self._commit_patiently(group)
             try:
-                self._loop.call_soon_threadsafe(self._taken_back, results)
+                self._loop.call_soon_threadsafe(self._taken_back, results, context=self._context)
             except RuntimeError:  # the loop was closed meanwhile: no caller is left
                 return
 
@@ -311,5 +330,7 @@ class Writer:
         return explained
 
 
-def _submits(answered: tuple[Operation, Any]) -> bool:
-    return isinstance(answered[0], Enqueue)
+def _turn(answered: tuple[Operation, Any]) -> int:
+    """Return when an operation is answered: claims first, then submissions, then the members of the group."""
+    operation = answered[0]
+    return 2 if type(operation.future) is Reply else type(operation) is Enqueue
