@@ -20,6 +20,7 @@ from asyncjobs.clock import Clock
 from asyncjobs.core.state import SECOND
 from asyncjobs.exceptions import BackendClosedError
 from asyncjobs.models import JobEvent
+from asyncjobs.runtime.events.rounds import Rounds
 from asyncjobs.runtime.loops import look_forever
 from asyncjobs.runtime.outages import Outage
 from asyncjobs.runtime.wakeups import Wakeup
@@ -34,8 +35,9 @@ LOOK_EVERY = 30.0
 _PAGE = 500
 NEVER = str(2**63 - 1)
 """A position that no event has."""
-BUFFER = 1024
-"""Unread events that a subscription holds; with more, the subscriber has to read the log."""
+BUFFER = 4096
+"""Unread events that a subscription holds; with more, the subscriber has to read the log. It has room for what a busy
+process publishes in the pause between two rounds (``rounds``)."""
 
 
 class Publication:
@@ -92,6 +94,10 @@ class Subscription:
         self.passed: str = live_after
         """The cursor up to which all relevant events were handed over."""
         self._concerns = concerns
+        self.waits: bool = False
+        """Whether the subscriber waits for the next publication, which wakes it."""
+        self.woken: bool = False
+        """Whether the last publication has woken it."""
         self.ended: bool = False
         """Whether the subscriber has fallen behind, or no more events will come."""
         self._free = size
@@ -105,7 +111,11 @@ class Subscription:
 
         :raises anyio.EndOfStream: the subscriber has fallen behind, or no more events will come.
         """
-        publication = await self._publications.receive()
+        self.waits = True
+        try:
+            publication = await self._publications.receive()
+        finally:
+            self.waits = False
         self._free += len(publication.events)
         return publication
 
@@ -125,6 +135,7 @@ class Subscription:
 
     def push(self, publication: Publication) -> bool:
         """Hand events over without waiting. Return False if the subscriber has fallen behind."""
+        self.woken = False
         if self._concerns is not None and not self._concerns(publication):
             self.passed = publication.events[-1].cursor
             return True
@@ -135,6 +146,7 @@ class Subscription:
             self._send.send_nowait(publication)
         except (anyio.WouldBlock, anyio.BrokenResourceError):
             return False
+        self.woken = self.waits
         self.passed = publication.events[-1].cursor
         return True
 
@@ -217,6 +229,7 @@ class LogTail:
         self._missed = False
         self._reading = False
         self._subscriptions: set[Subscription] = set()
+        self._rounds = Rounds(self._deliver)
         self._waiters: dict[str, list[Expectation]] = {}
         self._begun = 0
         self._catch_up = Wakeup()
@@ -265,7 +278,9 @@ class LogTail:
     async def run(self) -> None:
         """Read missed events whenever there are some, and check the store itself at intervals."""
         trouble = Outage(logger, "the event log could not be read")
-        await look_forever(self._look, self._until_notified, trouble, self._clock, first=_RETRY, longest=_RETRY)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._rounds.run)
+            await look_forever(self._look, self._until_notified, trouble, self._clock, first=_RETRY, longest=_RETRY)
 
     async def _look(self) -> bool:
         """Read what is missed; return whether the store was asked."""
@@ -336,9 +351,13 @@ class LogTail:
                 self.wake(event.job_id)
 
     def _push(self, events: Sequence[JobEvent]) -> None:
-        if not events or not self._subscriptions:
-            return
+        if events and self._subscriptions:
+            self._rounds.publish(events)
+
+    def _deliver(self, events: Sequence[JobEvent]) -> int:
+        """Hand events to all subscribers; return how many of them that wakes."""
         publication = Publication(events)
+        woken = 0
         for subscription in list(self._subscriptions):
             try:
                 kept = subscription.push(publication)
@@ -348,6 +367,8 @@ class LogTail:
             if not kept:
                 self._subscriptions.discard(subscription)
                 subscription.end()
+            woken += kept and subscription.woken
+        return woken
 
     # -- listening
 
@@ -357,6 +378,7 @@ class LogTail:
         try:
             await self.live()
             assert self._tail is not None
+            self._rounds.flush()  # not for the new one, which begins behind it
             subscription = Subscription(self._tail, size, concerns)
             if not self._pushes and (self._missed or self._reading):
                 subscription.live_after = NEVER  # commits here are not passed on yet: read them from the log
@@ -425,6 +447,7 @@ class LogTail:
             self.wake(job_id)
 
     def _end_subscriptions(self) -> None:
+        self._rounds.drop()
         for subscription in self._subscriptions:
             subscription.end()
         self._subscriptions.clear()
