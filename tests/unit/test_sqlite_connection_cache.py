@@ -186,7 +186,8 @@ async def test_a_child_that_is_released_and_claimed_at_once_was_never_stored_as_
         tasks.start_soon(hand.claims)
         await hand.succeed("parent")
     assert "child" in hand.held
-    assert len([text for text in statements if text.startswith("UPDATE jobs")]) == 1
+    updates = [text.strip() for text in statements if text.startswith("UPDATE jobs")]
+    assert len([text for text in updates if text.endswith("n IN (2)")]) == 1, "its only write"
 
 
 async def test_two_claims_of_a_group_share_what_it_submits(store: Store) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 _CHUNK = 256
 """The most rows of a statement."""
@@ -26,18 +28,21 @@ def _statement(head: str, tail: str, columns: int, rows: int) -> str:
     return f"{head} VALUES {','.join([row] * rows)} {tail}"
 
 
-def bulk(connection: sqlite3.Connection, head: str, tail: str, columns: int, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Run ``head VALUES (…),(…) tail`` over all rows with few, large statements: each call releases the GIL once."""
+def parts(rows: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Split rows for statements of ``_EXACT`` or fewer, or of a power of two."""
     start = 0
     left = len(rows)
     while left:
         size = left if left <= _EXACT else min(_CHUNK, 1 << (left.bit_length() - 1))
-        connection.execute(
-            _statement(head, tail, columns, size),
-            tuple(chain.from_iterable(rows[start : start + size])),
-        )
+        yield rows if size == len(rows) else rows[start : start + size]
         start += size
         left -= size
+
+
+def bulk(connection: sqlite3.Connection, head: str, tail: str, columns: int, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Run ``head VALUES (…),(…) tail`` over all rows with few, large statements: each call releases the GIL once."""
+    for part in parts(rows):
+        connection.execute(_statement(head, tail, columns, len(part)), tuple(chain.from_iterable(part)))
 
 
 def write_value(connection: sqlite3.Connection, table: str, column: str, n: int, value: bytes) -> None:

@@ -119,10 +119,10 @@ class _Transaction:
         self.lanes = lanes
         self.cache = cache
         self.moment = moment
-        rows = Rows(connection, moment.clocks, cache, most_rows)
-        self.plan = Plan(rows, moment.clocks.now)
+        self.rows = Rows(connection, moment.clocks, cache, most_rows)
+        self.plan = Plan(self.rows, moment.clocks.now)
         self.answers: list[Any] = [None] * len(operations)
-        self.claims = claims.Claiming(connection, self.plan, rows, lanes, cache, moment.clocks)
+        self.claims = claims.Claiming(connection, self.plan, self.rows, lanes, cache, moment.clocks)
         self.stored: list[JobEvent] = []
         self._numbers = self._fresh_numbers()
         self._unfinished: list[Forget] = []
@@ -166,7 +166,7 @@ class _Transaction:
         }
         self.cache.follow(writes)
         self.claims.remember(writes)
-        write(self.connection, writes, names, self.moment.clocks)
+        write(self.connection, writes, names, self.moment.clocks, self.rows.stored)
         if writes.gates:
             gates.write(self.connection, writes.gates)
         if writes.steps:

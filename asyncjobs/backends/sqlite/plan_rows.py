@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from itertools import product
 from operator import add, attrgetter
 from typing import Any
@@ -13,7 +14,7 @@ from msgspec import json
 from msgspec.structs import replace
 
 from asyncjobs.backends.sqlite import gates
-from asyncjobs.backends.sqlite.bulk import LARGE, bulk, write_value
+from asyncjobs.backends.sqlite.bulk import LARGE, bulk, parts, write_value
 from asyncjobs.backends.sqlite.connection_cache import ConnectionCache
 from asyncjobs.backends.sqlite.moments import Clocks
 from asyncjobs.backends.sqlite.operations import INLINE_BYTES
@@ -49,6 +50,8 @@ class Rows:
         self._cache = cache
         self.lanes: dict[int, int] = {}
         """The lane of each job that was read, by number."""
+        self.stored: dict[int, JobState] = {}
+        """Each job that was read or written, as it is stored now."""
         self._left = sys.maxsize if most is None else most
 
     def _all(self, cursor: sqlite3.Cursor) -> list[Any]:
@@ -69,6 +72,7 @@ class Rows:
         for row in known:
             self.lanes[row.job.n] = row.lane
             jobs.append(row.job)
+        self.stored.update((job.n, job) for job in jobs)
         return jobs
 
     def _read(self, numbers: Sequence[int]) -> list[JobState]:
@@ -176,16 +180,26 @@ class Rows:
 
 
 def write(
-    connection: sqlite3.Connection, writes: Writes, lanes: dict[tuple[str, str, str | None], int], clocks: Clocks
+    connection: sqlite3.Connection,
+    writes: Writes,
+    lanes: dict[tuple[str, str, str | None], int],
+    clocks: Clocks,
+    stored: dict[int, JobState],
 ) -> None:
-    """Write the decisions of a plan. ``lanes`` has the number of each (queue, function, owner)."""
+    """Write the decisions of a plan.
+
+    :param lanes: the number of each (queue, function, owner).
+    :param stored: the rows as they are stored, by number; the written ones are entered.
+    """
     if writes.inserted:
         _insert_jobs(connection, writes.inserted, lanes, clocks)
+        stored.update((record.job.n, record.job) for record in writes.inserted)
     if writes.new_edges:
         rows = [(e.parent, e.child, e.optional, int(e.state)) for e in writes.new_edges]
         bulk(connection, "INSERT INTO edges(parent, child, optional, state)", "", 4, rows)
     if writes.changed:
-        _update_jobs(connection, writes.changed, clocks)
+        _update_jobs(connection, writes.changed, clocks, stored)
+        stored.update((job.n, job) for job in writes.changed)
     if writes.changed_edges:
         bulk(
             connection,
@@ -295,7 +309,71 @@ def _insert_jobs(
             write_value(connection, "calls", "call", record.job.n, record.call)
 
 
-def _update_jobs(connection: sqlite3.Connection, jobs: Sequence[JobState], clocks: Clocks) -> None:
+def _update_jobs(
+    connection: sqlite3.Connection, jobs: Sequence[JobState], clocks: Clocks, stored: dict[int, JobState]
+) -> None:
+    """Write what changed: rows that change alike by one statement, the others by one for all columns."""
+    alike: dict[tuple[tuple[int, Any], ...], list[int]] = {}
+    others: list[JobState] = []
+    for job in jobs:
+        before = stored.get(job.n)
+        if before is None or before.unreadable is not None or job.lasts or before.lasts or job.role or job.generation:
+            others.append(job)  # also a row that cannot be read: all of it is written
+        else:
+            alike.setdefault(_difference(before, job), []).append(job.n)
+    if len(alike) > _MOST_KINDS:
+        numbers = {n for of_a_kind in alike.values() if len(of_a_kind) < _FEW for n in of_a_kind}
+        alike = {change: of_a_kind for change, of_a_kind in alike.items() if len(of_a_kind) >= _FEW}
+        others += [job for job in jobs if job.n in numbers]
+    for change, of_a_kind in alike.items():
+        if change:
+            _update_alike(connection, change, of_a_kind)
+    if others:
+        _update_whole(connection, others, clocks)
+
+
+_MOST_KINDS = 8
+"""Statements above which rows that change like few others are written together …"""
+_FEW = 8
+"""… if so many do not change alike."""
+_CHANGING = (
+    "status",
+    "waits_for",
+    "run_at",
+    "attempt",
+    "failures",
+    "interruptions",
+    "open",
+    "met",
+    "cancel_requested",
+    "worker",
+    "started_at",
+    "finished_at",
+    "because",
+    "seq",
+)
+"""The columns of ``_changed_row`` behind the first."""
+
+
+def _difference(before: JobState, job: JobState) -> tuple[tuple[int, Any], ...]:
+    """Return the columns that change, by their place in ``_CHANGING``, with their new values."""
+    pairs = zip(_changed_row(before), _changed_row(job), strict=True)
+    return tuple((i - 1, new) for i, (old, new) in enumerate(pairs) if old != new)
+
+
+@cache
+def _set(columns: tuple[int, ...], rows: int) -> str:
+    return f"UPDATE jobs SET {', '.join(f'{_CHANGING[i]} = ?' for i in columns)} WHERE n IN ({', '.join('?' * rows)})"
+
+
+def _update_alike(connection: sqlite3.Connection, change: tuple[tuple[int, Any], ...], numbers: Sequence[int]) -> None:
+    columns = tuple(i for i, _ in change)
+    values = [value for _, value in change]
+    for part in parts(numbers):
+        connection.execute(_set(columns, len(part)), (*values, *part))
+
+
+def _update_whole(connection: sqlite3.Connection, jobs: Sequence[JobState], clocks: Clocks) -> None:
     rows = list(map(_changed_row, jobs))
     lasts, retried, special = any(map(_LASTS, jobs)), any(map(_GENERATION, jobs)), any(map(_ROLE, jobs))
     if lasts:

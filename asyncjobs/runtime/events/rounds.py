@@ -1,9 +1,9 @@
 """Hand events to subscribers in rounds, so that many readers do not take the time of the jobs.
 
-Waking a reader costs some 35 µs and each event some 0.5 µs, most of it in the reader's own task. After a round of wake-ups comes a pause of three
-times what the round has cost, 50 ms at most; events that are published meanwhile are gathered, and are the next round.
-So readers have a quarter of the time of a busy loop, however many they are. The first event after a quiet time goes at
-once.
+Waking a reader costs some 35 µs and each event some 0.5 µs, most of it in the reader's own task. After a round of
+wake-ups comes a pause of three times what the round has cost, 50 ms at most; events that are published meanwhile are
+gathered, and are the next round. So readers have a quarter of the time of a busy loop, however many they are. The first
+event after a quiet time goes at once.
 """
 
 from __future__ import annotations

@@ -1,0 +1,145 @@
+"""Rows that change are written by what changed: the same rows come out as if all columns were written."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from asyncjobs.backends.sqlite import plan_rows
+from asyncjobs.backends.sqlite.connection_cache import ConnectionCache
+from asyncjobs.backends.sqlite.moments import Clocks
+from asyncjobs.backends.sqlite.plan_rows import Rows, write
+from asyncjobs.config import SQLiteConfig
+from asyncjobs.core.plan import Writes
+from asyncjobs.core.state import JobState, Role
+from asyncjobs.models import JobStatus, WaitsFor
+from tests.unit.sqlite_store import Store, new_store
+
+CLOCKS = Clocks(1_000, 500, 500, 7)
+COUNT = 60
+CHANGES: dict[str, list[Any]] = {
+    "status": list(JobStatus),
+    "waits_for": [None, WaitsFor.WORKER, WaitsFor.DEPENDENCIES],
+    "run_at": [None, 5, 2_000],
+    "attempt": [0, 1, 2],
+    "failures": [0, 1],
+    "interruptions": [0, 1],
+    "open": [0, 1, 2],
+    "met": [0, 1, 2],
+    "cancel_requested": [False, True],
+    "worker": [None, 1, 2],
+    "started_at": [None, 900, 1_000],
+    "finished_at": [None, 1_000],
+    "because": [None, "job-1"],
+    "seq": [1, 2, 3, 4],
+    "lasts": [False, False, False, True],
+    "generation": [0, 0, 0, 1],
+    "role": [None, None, None, Role.ASKER],
+}
+
+
+def changed(jobs: list[JobState]) -> Writes:
+    return Writes([], [], jobs, [], [], [], {}, {}, [], [])
+
+
+def rows_of(connection: sqlite3.Connection) -> list[Any]:
+    return connection.execute("SELECT * FROM jobs ORDER BY n").fetchall()
+
+
+def varied(rng: random.Random, job: JobState, fields: int) -> JobState:
+    names = rng.sample(list(CHANGES), fields)
+    return kept(job, **{name: rng.choice(CHANGES[name]) for name in names})
+
+
+def kept(job: JobState, **changes: Any) -> JobState:
+    """Change a job, except that neither a role nor a retry by hand is ever undone."""
+    return replace(
+        job, **{name: value for name, value in changes.items() if name not in ("role", "generation") or value}
+    )
+
+
+def played(store: Store, seed: int) -> list[Any]:
+    """Write a history of changes; return the rows after each."""
+    rng = random.Random(seed)
+    rows = Rows(store.connection, CLOCKS, ConnectionCache())
+    jobs = {job.n: job for job in rows.jobs(list(range(1, COUNT + 1)))}
+    after: list[Any] = []
+    for _ in range(6):
+        alike = varied(rng, JobState(0, ""), rng.randint(1, 4))
+        same = {
+            name: getattr(alike, name) for name in CHANGES if getattr(alike, name) != getattr(JobState(0, ""), name)
+        }
+        chosen = rng.sample(list(jobs), rng.choice((1, 5, COUNT)))
+        news = [
+            kept(jobs[n], **same) if rng.random() < 0.7 else varied(rng, jobs[n], rng.randint(0, 5)) for n in chosen
+        ]
+        jobs |= {job.n: job for job in news}
+        write(store.connection, changed(news), {}, CLOCKS, rows.stored)
+        after.append(rows_of(store.connection))
+    return after
+
+
+def filled(folder: Path) -> SQLiteConfig:
+    folder.mkdir()
+    return SQLiteConfig(db_path=folder / "jobs.db")
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_it_makes_no_difference_how_much_of_a_row_is_written(
+    tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    histories: list[list[Any]] = []
+    for way in ("narrow", "whole"):
+        with new_store(filled(tmp_path / way)) as store, monkeypatch.context() as patch:
+            for n in range(1, COUNT + 1):
+                store.job(n)
+            if way == "whole":
+                patch.setattr(
+                    plan_rows, "_update_jobs", lambda connection, jobs, clocks, _: whole(connection, jobs, clocks)
+                )
+            histories.append(played(store, seed))
+    assert histories[0] == histories[1]
+
+
+whole = plan_rows._update_whole
+
+
+def test_rows_that_change_alike_take_one_statement(tmp_path: Path) -> None:
+    with new_store(filled(tmp_path / "file")) as store:
+        for n in range(1, 31):
+            store.job(n)
+        rows = Rows(store.connection, CLOCKS, ConnectionCache())
+        jobs = list(rows.jobs(list(range(1, 31))))
+        statements: list[str] = []
+        store.connection.set_trace_callback(statements.append)
+        ended = [replace(job, status=JobStatus.COMPLETED, waits_for=None, finished_at=1_000, seq=3) for job in jobs]
+        write(store.connection, changed(ended), {}, CLOCKS, rows.stored)
+        assert len(statements) == 1
+        write(store.connection, changed(ended), {}, CLOCKS, rows.stored)
+        assert len(statements) == 1, "nothing has changed since"
+
+
+def test_rows_that_all_change_otherwise_take_one_statement_too(tmp_path: Path) -> None:
+    with new_store(filled(tmp_path / "file")) as store:
+        for n in range(1, 31):
+            store.job(n)
+        rows = Rows(store.connection, CLOCKS, ConnectionCache())
+        jobs = list(rows.jobs(list(range(1, 31))))
+        statements: list[str] = []
+        store.connection.set_trace_callback(statements.append)
+        write(store.connection, changed([replace(job, seq=job.n + 7) for job in jobs]), {}, CLOCKS, rows.stored)
+        assert len(statements) == 1
+
+
+def test_a_row_that_cannot_be_read_is_written_as_a_whole(tmp_path: Path) -> None:
+    with new_store(filled(tmp_path / "file")) as store:
+        store.job(1, failures=b"not a number")
+        rows = Rows(store.connection, CLOCKS, ConnectionCache())
+        [job] = rows.jobs([1])
+        write(store.connection, changed([replace(job, seq=9)]), {}, CLOCKS, rows.stored)
+        assert store.connection.execute("SELECT failures, seq FROM jobs").fetchall() == [(0, 9)]
