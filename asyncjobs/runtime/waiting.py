@@ -22,6 +22,7 @@ from asyncjobs.runtime.executor import Executor
 from asyncjobs.runtime.lending import BodyStopped, WaitElsewhere
 from asyncjobs.runtime.reasons import why
 from asyncjobs.runtime.result_cache import ResultCache
+from asyncjobs.runtime.shared_reads import SharedReads
 from asyncjobs.runtime.wait_cycles import Goal, Waits
 from asyncjobs.safe_logging import SafeLogger
 
@@ -95,6 +96,7 @@ class Waiting:
         self._backend = backend
         self.tail = tail
         self._results = results
+        self._reads = SharedReads(lambda job_ids: backend.get_results(job_ids))
         self.clock = clock
         self._find_executor = executor
         self._watches: set[Watch] = set()
@@ -148,7 +150,7 @@ class Waiting:
         watch.unsure += watch.expectation.take()
         self._take_known(watch)
         while page := watch.unsure[:_PAGE]:
-            results = await self._backend.get_results(page)
+            results = await self._reads.get(page)
             for job_id in page:
                 result = results.get(job_id)
                 if result is None:
