@@ -82,6 +82,11 @@ def runnable(blocks: Iterable[Block], kind: str) -> list[Block]:
     return [block for block in blocks if block.kind == kind and block.not_run is None]
 
 
+def lines_of(block: Block) -> list[str]:
+    """Return the lines of a block as they are typed: one that ends with a backslash goes on in the next."""
+    return re.sub(r"\\\n\s*", "", block.text).splitlines()
+
+
 def left_out(blocks: Iterable[Block]) -> list[tuple[str, str]]:
     """Return the page and the reason of each block that is not run."""
     return [(block.page, block.not_run) for block in blocks if block.not_run is not None]

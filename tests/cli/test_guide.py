@@ -13,15 +13,17 @@ import pytest
 
 from asyncjobs import JobProcessor, SQLiteConfig
 from tests.architecture.test_guide_programs import PAGES as WITH_PROGRAMS
+from tests.architecture.test_web_pages import PAGES as SERVED
 from tests.cli.inside import Inside
 from tests.compat.old_files import old_job, write_old
 
 ROOT = Path(__file__).parents[2]
+OTHERS = {*WITH_PROGRAMS, *(page.rpartition("/")[2] for page in SERVED)}
+"""Pages with programs of their own have commands that are about these: tests/architecture runs them."""
 PAGES = [
     ROOT / "README.md",
-    *sorted(page for page in (ROOT / "docs" / "guides").glob("*.md") if page.stem not in WITH_PROGRAMS),
+    *sorted(page for page in (ROOT / "docs" / "guides").glob("*.md") if page.stem not in OTHERS),
 ]
-"""Those with programs of their own have commands that are about these: tests/architecture/test_guide_programs.py."""
 ON_AWS = ROOT / "docs" / "guides" / "sqs.md"
 """Its commands want a store on AWS, on which tests/cli/test_sqs_commands.py runs every command."""
 PROGRAM = """
