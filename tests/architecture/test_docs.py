@@ -7,7 +7,6 @@ import runpy
 import signal
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -120,14 +119,6 @@ def test_the_program_of_the_readme_runs_and_prints_its_comment(tmp_path: Path) -
     *events, last = run(tmp_path, program).splitlines()
     assert last == comment
     assert [event.partition(" ")[0] for event in events] == ["submitted", "started", "completed"]
-
-
-def test_the_program_of_the_daemon_guide_runs(tmp_path: Path) -> None:
-    [program] = programs("docs/guides/daemon.md")
-    functions = "def write_plot(genre): return genre\n\n\ndef draw_page(plot): return plot * 2\n\n\n"
-    imports, body = program.split("\n\n", 1)
-    main = 'if __name__ == "__main__":\n' + textwrap.indent(f"{body}\nprint(picture)", "    ")
-    assert run(tmp_path, f"{imports}\n\n\n{functions}{main}\n") == "noirnoir\n"
 
 
 def test_the_program_of_the_guide_of_the_tracker_runs_and_runs_again(tmp_path: Path) -> None:

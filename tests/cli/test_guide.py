@@ -13,12 +13,12 @@ import pytest
 
 from asyncjobs import JobProcessor, SQLiteConfig
 from tests.architecture.test_guide_programs import PAGES as WITH_PROGRAMS
-from tests.architecture.test_web_pages import PAGES as SERVED
+from tests.architecture.test_typed_pages import PAGES as TYPED
 from tests.cli.inside import Inside
 from tests.compat.old_files import old_job, write_old
 
 ROOT = Path(__file__).parents[2]
-OTHERS = {*WITH_PROGRAMS, *(page.rpartition("/")[2] for page in SERVED)}
+OTHERS = {*WITH_PROGRAMS, *(page.rpartition("/")[2] for page in TYPED)}
 """Pages with programs of their own have commands that are about these: tests/architecture runs them."""
 PAGES = [
     ROOT / "README.md",
@@ -89,7 +89,7 @@ def test_the_commands_of_the_guides_run_as_printed(tmp_path: Path, monkeypatch: 
         monkeypatch.setitem(sys.modules, module, None)
         monkeypatch.delitem(sys.modules, module)
     listed = [words[1:] for page in PAGES if page != ON_AWS for words in commands(page) if words[0] == "asyncjobs"]
-    assert len(listed) > 15
+    assert len(listed) > 5
     running = filled = False
     try:
         for arguments in listed:

@@ -1,12 +1,9 @@
-"""The pages on the web: their programs are served as they are typed there, and asked as they say."""
+"""The page on access: what it says of its programs is so. They are typed and served by test_typed_pages.py."""
 
 from __future__ import annotations
 
 import importlib
-import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,44 +12,10 @@ from fastapi import Depends, FastAPI, HTTPException
 from httpx import ASGITransport, AsyncClient
 
 from asyncjobs import JobProcessor, MemoryBackend
-from tests.architecture.pages import blocks_of, fits, left_out, lines_of, place
-from tests.architecture.terminal import Terminal
+from tests.architecture.pages import blocks_of
 
-PAGES = ("guides/web", "guides/access")
-BLOCKS = [block for page in PAGES for block in blocks_of(page)]
-ELSEWHERE = {"js": "tests/browser/test_guide.py"}
-"""Kinds of blocks that another test runs."""
 TOKEN = "a-token-of-the-tests-0123456789"
 ACT = {"X-Asyncjobs": "1"}
-
-
-@pytest.fixture
-def terminal(tmp_path: Path) -> Iterator[Terminal]:
-    with ExitStack() as servers:
-        yield Terminal(tmp_path, servers)
-
-
-def test_every_block_is_run() -> None:
-    assert {block.kind for block in BLOCKS} == {"python", "text", "sh", "toml", *ELSEWHERE}
-    assert left_out(BLOCKS) == []
-    printed = [block.printed for block in BLOCKS if block.kind == "sh" and block.printed is not None]
-    assert printed == [block.text for block in BLOCKS if block.kind == "text"], "output without a command before it"
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(shutil.which("curl") is None, reason="the pages use curl, which is not installed")
-@pytest.mark.parametrize("page", PAGES)
-def test_a_page_does_what_it_says_from_its_top_to_its_end(page: str, terminal: Terminal) -> None:
-    for block in blocks_of(page):
-        if block.kind in ("python", "toml"):
-            assert block.name is not None, place(block)
-            terminal.save(block.name, block.text)
-        elif block.kind == "sh":
-            printed = "\n".join(filter(None, map(terminal.type, lines_of(block))))
-            if block.printed is None:
-                assert '"code":' not in printed, f"{place(block)}\n{printed}"
-            elif not fits(block.printed.strip(), printed):
-                assert printed == block.printed.strip(), place(block)  # shows the difference
 
 
 @pytest.fixture
@@ -62,7 +25,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.syspath_prepend(tmp_path)
     for name in ("OPS_TOKEN", "JOBS_SECRET"):
         monkeypatch.setenv(name, TOKEN)
-    texts = {block.name: block.text for block in BLOCKS if block.page == "guides/access"}
+    texts = {block.name: block.text for block in blocks_of("guides/access")}
 
     def names(file: str) -> dict[str, Any]:
         (tmp_path / file).write_text(texts[file], "utf-8")
