@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.architecture.pages import blocks_of, left_out
+from tests.architecture.pages import assert_taken, blocks_of, left_out, lines_of, place
 from tests.architecture.terminal import Terminal
+from tests.cli.inside import Inside
 
 PAGES = ("guides/web", "guides/access", "guides/daemon")
-BLOCKS = [block for page in PAGES for block in blocks_of(page)]
+ON_AWS = "guides/sqs"
+"""Where the store on AWS is tested, tests/cli/test_sqs_guide.py types it; here its blocks are only checked."""
+BLOCKS = [block for page in (*PAGES, ON_AWS) for block in blocks_of(page)]
 NOT_RUN: list[tuple[str, str]] = []
 """The page and the reason of each block that is marked with ``<!-- not run: REASON -->``."""
 ELSEWHERE = {"js": "tests/browser/test_guide.py"}
@@ -44,3 +47,17 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_does_what_it_says_from_its_top_to_its_end(page: str, terminal: Terminal) -> None:
     terminal.walk(blocks_of(page), ENDS)
+
+
+def test_the_blocks_about_aws_are_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inside = Inside(tmp_path, monkeypatch)
+    for block in blocks_of(ON_AWS):
+        if block.kind == "python":
+            compile(block.text, place(block), "exec")
+        elif block.kind == "toml":
+            (tmp_path / "given.toml").write_text(block.text, "utf-8")
+            inside.good("--config", "given.toml", "config", "validate")
+        elif block.kind == "sh":
+            for line in lines_of(block):
+                if line.startswith("asyncjobs "):
+                    assert_taken(line)
