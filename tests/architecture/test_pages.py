@@ -21,9 +21,7 @@ RUN_BY = {
         r"(migration|deployment)/.+|explanation/(choosing-a-backend|performance)"
     ),
     "tests/architecture/test_tutorial.py": re.compile(r"tutorial/.+"),
-    "tests/architecture/test_docs.py": re.compile(r"guides/(asking|steps|tracker)"),
-    "tests/architecture/test_guide_values.py": re.compile(r"guides/values"),
-    "tests/runtime/test_context_joined_text.py": re.compile(r"guides/reporting"),
+    "tests/architecture/test_job_guides.py": re.compile(r"guides/(asking|options|reporting|steps|tracker|values)"),
     "tests/crewai/test_guide.py": re.compile(r"guides/crewai"),
     "tests/cli/test_explain.py": re.compile(r"reference/commands"),  # written from examples, which it runs
 }
