@@ -49,7 +49,8 @@ class Terminal:
         :param ends: exit codes of lines that end otherwise than with 0.
         """
         for block in blocks:
-            if block.kind in ("python", "toml") and block.name is not None:
+            script = block.kind == "sh" and block.name is not None and block.name.endswith(".sh")
+            if (block.kind in ("python", "toml") or script) and block.name is not None:
                 self.save(block.name, block.text)
             elif block.kind == "toml":
                 (self.folder / "given.toml").write_text(block.text, "utf-8")

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from httpx import ASGITransport, AsyncClient
 
-from asyncjobs import JobProcessor, JobRequest, compat
+from asyncjobs import JobProcessor, JobRequest, SyncJobs, compat
 from asyncjobs.runtime.decorator import JobOptions
 from tests.architecture.pages import DOCS, Block, blocks_of, fits, left_out, place, ran, runnable
+from tests.compat.old_files import old_job, old_state, write_old
 
 PAGES = ("options", "values", "reporting", "steps", "asking", "tracker")
 NOT_RUN: list[tuple[str, str]] = []
@@ -30,6 +31,8 @@ def only(page: str, part: str) -> Block:
 
 APP, KILLED = only("asking", "FastAPI("), only("steps", "SIGKILL")
 """What has a test of its own: an app, and a program that is run twice."""
+LOOKED_AT, RESUMED = only("tracker", "get_jobs_by_movie("), only("tracker", "open_jobs")
+"""Programs that go on with a movie of the old tracker, as the page describes it."""
 PROGRAMS = [block for block in runnable(BLOCKS, "python") if block not in (APP, KILLED)]
 
 
@@ -44,10 +47,44 @@ def test_every_block_is_run_and_those_that_are_not_are_listed() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("program", PROGRAMS, ids=place)
 def test_a_program_prints_what_the_page_says(program: Block, tmp_path: Path) -> None:
+    if program in (LOOKED_AT, RESUMED):
+        write_movie(tmp_path)
     (tmp_path / "program.py").write_text(program.text, "utf-8")
     printed = ran(tmp_path, "program.py")
     if not fits(program.printed or "", printed):
         assert printed == program.printed  # shows the difference
+
+
+def write_movie(folder: Path) -> None:
+    """Write a file of the old tracker, with a movie that was left in the middle."""
+    statuses = {"plot": "completed", "panel_0": "completed", "panel_1": "failed", "panel_2": "in_progress"}
+    jobs = [
+        old_job(
+            name, "detective_1", statuses.get(name, "pending"), type="screenplay" if name == "plot" else "image",
+            scene_id="s1", output_path=None, created_at=f"2024-01-01T10:00:0{at}",
+        )
+        for at, name in enumerate((*statuses, "panel_3"))
+    ]  # fmt: skip
+    write_old(folder / "cinema_jobs.db", jobs, [old_state("detective_1", screenplay_complete=1)])
+
+
+@pytest.mark.slow
+def test_a_movie_that_is_resumed_keeps_what_was_known_of_it(tmp_path: Path) -> None:
+    write_movie(tmp_path)
+    (tmp_path / "program.py").write_text(RESUMED.text, "utf-8")
+    ran(tmp_path, "program.py")
+    drawn = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.txt")}
+    assert set(drawn) == {"panel_1.txt", "panel_2.txt", "panel_3.txt"}
+    assert ran(tmp_path, "program.py").startswith("run: []\n")
+    assert {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.txt")} == drawn
+
+    with SyncJobs(tmp_path / "cinema_jobs.asyncjobs.db", enable_daemon=False) as jobs:
+        state = compat.JobTracker(tmp_path / "cinema_jobs.db", processor=jobs).load_state("detective_1")
+    assert state is not None
+    assert (state.screenplay_complete, state.images_complete) == (True, True)
+    assert {job.scene_id for job in state.jobs} == {"s1"}
+    assert all(job.metadata["prompt"] == "näive" for job in state.jobs)
+    assert [job.type.value for job in state.jobs].count("image") == 4
 
 
 def printed_by_killed() -> list[str]:
@@ -68,7 +105,7 @@ def test_the_program_of_the_guide_of_steps_is_killed_and_goes_on_where_it_stoppe
 
 @pytest.mark.slow
 def test_the_program_of_the_guide_of_the_tracker_keeps_what_is_completed(tmp_path: Path) -> None:
-    program = only("tracker", "processor=jp")
+    program = only("tracker", "def new_state()")
     (tmp_path / "program.py").write_text(program.text)
     assert ran(tmp_path, "program.py") == program.printed
     drawn = (tmp_path / "panel_2.txt").stat().st_mtime_ns

@@ -47,7 +47,17 @@ PROGRAMS = runnable(BLOCKS, "python")
 PLAIN = [block for block in PROGRAMS if "FastAPI" not in block.text]
 APPS = [block for block in PROGRAMS if "FastAPI" in block.text]
 OUTPUTS = [block for block in BLOCKS if block.printed_by is not None]
-NOT_RUN = [("deployment/one-host", "needs an installation behind a proxy")]
+NOT_RUN = [
+    ("deployment/one-host", reason)
+    for reason in (
+        "needs a machine that systemd has started, and its root",
+        "needs Docker, and images from the network",
+        "needs Docker, and images from the network",
+        "needs an installation behind a proxy",
+        "needs sqlite.org, a C compiler and root",
+        "needs a machine that systemd has started, and its root",
+    )
+]
 """The page and the reason of each block that is marked with ``<!-- not run: REASON -->``, besides programs."""
 
 

@@ -7,12 +7,13 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.architecture.pages import DOCS, blocks_of, left_out, ran, runnable
+from tests.architecture.pages import DOCS, ROOT, blocks_of, left_out, ran, runnable
 from tests.uvicorn_program import serving
 
 STEPS = sorted((DOCS / "tutorial").glob("*.md"))
@@ -62,6 +63,12 @@ def test_every_block_is_run() -> None:
         assert set(kinds) <= {"python", "sh", "text"}
         assert kinds.count("text") == (step.stem != SERVED)
         assert not left_out(blocks_of(f"tutorial/{step.stem}"))
+
+
+def test_the_first_page_names_every_extra() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    install = (DOCS / "index.md").read_text("utf-8").partition("## Install")[2].partition("## Where")[0]
+    assert set(re.findall(r'`pip install "\.\[(\w+)\]', install)) == set(extras)
 
 
 @pytest.mark.slow
