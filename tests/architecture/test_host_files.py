@@ -53,7 +53,7 @@ def test_the_program_that_submits_has_the_settings_of_the_file(folder: Path) -> 
 
 def test_every_unit_has_a_name_and_is_for_one_user_and_folder() -> None:
     units = {block.name: block.text for block in of_kind("ini") if block.printed_by is None}
-    assert set(units) == {"daemon.conf", "jobs-app.service", "jobs-backup.service", "jobs-backup.timer"}
+    assert set(units) == {"user.conf", "jobs-app.service", "jobs-backup.service", "jobs-backup.timer"}
     for name, text in units.items():
         assert set(re.findall("^User=(.*)", text, re.MULTILINE)) == (set() if name == "jobs-backup.timer" else {"jobs"})
         assert set(re.findall("^WorkingDirectory=(.*)", text, re.MULTILINE)) <= {PRINTED}
@@ -68,7 +68,7 @@ def test_systemd_takes_the_units(folder: Path) -> None:
     units = folder / "units"
     (units / "jobs.service.d").mkdir(parents=True)
     (units / "jobs.service").write_text(ran(folder, "-m", "asyncjobs", "daemon", "unit", "systemd"), "utf-8")
-    (units / "jobs.service.d" / "user.conf").write_text(FILES["daemon.conf"], "utf-8")
+    (units / "jobs.service.d" / "user.conf").write_text(FILES["user.conf"], "utf-8")
     names = [name for name in FILES if name.startswith("jobs-")]
     for name in names:
         (units / name).write_text(FILES[name].replace(PRINTED, str(folder)), "utf-8")
