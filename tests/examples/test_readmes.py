@@ -65,7 +65,7 @@ def test_the_film_is_made_from_a_program(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("page", "line"), LINES)
-def test_a_command_is_taken(page: str, line: str) -> None:
+def test_a_command_is_taken(page: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program, *words = shlex.split(line)
     if program == "make":
         plain = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
@@ -75,6 +75,9 @@ def test_a_command_is_taken(page: str, line: str) -> None:
         assert done.returncode == 0, done.stderr
         return
     assert (program, words[0]) == ("python", "-m")
+    monkeypatch.chdir(tmp_path)  # there is an emulator of AWS, as after its target of make
+    (tmp_path / ".venv-aws" / "bin").mkdir(parents=True)
+    (tmp_path / ".venv-aws" / "bin" / "ministack").touch()
     name = words[1]
     module = import_module(f"{name}.__main__" if (ROOT / name.replace(".", "/")).is_dir() else name)
     command: click.Command = module.main
