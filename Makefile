@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := $(VENV)/bin
 
-.PHONY: demo demo-crash demo-crew demo-movie demo-sqs demo-web docs docs-serve test coverage test-crewai test-crewai-full test-fast test-sqs test-faults test-lowest browser check bench bench-crewai bench-sqs clean
+.PHONY: demo demo-crash demo-crew demo-movie demo-sqs demo-web docs docs-serve docs-shots test coverage test-crewai test-crewai-full test-fast test-sqs test-faults test-lowest browser check bench bench-crewai bench-sqs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -30,6 +30,7 @@ help:
 	@echo "make test-crewai-full  the same with the lowest version, too, a storm of kills, 200 crews, and pauses of the loop"
 	@echo "make check        ruff, pyright strict, types of an installed wheel, import contracts, import time"
 	@echo "make docs         the documentation as a site, in docs/_build/html; make docs-serve shows it (PORT=8000)"
+	@echo "make docs-shots   take the pictures of its pages again, of real runs, in Chromium and terminals (docs/pictures)"
 	@echo "make bench        benchmarks (QUICK=1 for a minute's worth)"
 	@echo "make bench-crewai a crew as a job beside its kickoff, and the events of 20 that stream (QUICK=1)"
 	@echo "make bench-sqs    the SQS store beside Celery and taskiq on an emulator, and what jobs cost on AWS (QUICK=1)"
@@ -71,6 +72,9 @@ docs: $(VENV)/docs.stamp
 
 docs-serve: docs
 	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory docs/_build/html $(or $(PORT),8000)
+
+docs-shots: $(VENV)/dev.stamp browser
+	@$(BIN)/python -m docs.shots $(ARGS)
 
 # PORT=… is handed on; without it 8000, or any port that is free.
 demo-web: $(VENV)/film.stamp

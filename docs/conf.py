@@ -14,9 +14,9 @@ author = "the asyncjobs authors"
 version = release = __version__
 language = "en"
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton", "outside", "signatures"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton", "outside", "pictures", "signatures"]
 source_suffix = {".md": "markdown"}
-exclude_patterns = ["_build", "_extensions", "_reference"]
+exclude_patterns = ["_build", "_extensions", "_reference", "_shots"]
 nitpicky = True  # a reference that leads nowhere is an error
 
 _OTHERS = "anyio|asyncio|collections|concurrent|contextlib|datetime|httpx|msgspec|networkx|os|pathlib|starlette|types"
@@ -44,6 +44,11 @@ autodoc_typehints_format = "short"
 python_use_unqualified_type_names = True
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["pictures.css"]
+html_favicon = "_static/icon.svg"
+html_js_files = [("accessible.js", {"defer": "defer"})]
+pygments_dark_style = "github-dark"  # Furo's own underlines modules, as if they were links
 html_title = "asyncjobs"
 html_copy_source = False
-html_show_sphinx = False
+html_show_copyright = html_show_sphinx = False

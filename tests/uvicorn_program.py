@@ -12,9 +12,9 @@ from pathlib import Path
 
 
 @contextmanager
-def serving(app: str, folder: Path, **variables: str) -> Generator[str]:
+def serving(app: str, folder: Path, *options: str, **variables: str) -> Generator[str]:
     """Serve an app, in a folder; give its address."""
-    command = [sys.executable, "-m", "uvicorn", app, "--port", "0"]
+    command = [sys.executable, "-m", "uvicorn", app, "--port", "0", *options]
     environment = {**os.environ, **variables}
     with subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None

@@ -9,6 +9,7 @@ import click
 from msgspec import Struct
 
 from asyncjobs import exceptions
+from asyncjobs.addresses import ADDRESSES
 from asyncjobs.cli.context import Context, pass_context
 from asyncjobs.cli.failures import NOT_FOUND, Failure
 from asyncjobs.spellings import nearest
@@ -63,6 +64,10 @@ def explain(context: Context, code: str | None) -> None:
     for paragraph in (found.meaning, f"Fix: {found.fix}"):
         out.text()
         out.text(click.wrap_text(_shown(paragraph), width=min(out.width, 100)))
+    address = ADDRESSES.link(f"docs/reference/error-codes.md#{code}")
+    if address is not None:
+        out.text()
+        out.text(f"More: {address}")
 
 
 def _shown(text: str) -> str:

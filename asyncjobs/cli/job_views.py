@@ -292,7 +292,7 @@ def _field(out: Output, name: str, text: str) -> None:
 
 
 def _named(out: Output, job: Job | None, job_id: str) -> str:
-    return printable(job_id) if job is None else f"{out.status(job.status).split(' ')[0]} {printable(job_id)}"
+    return printable(job_id) if job is None else f"{out.mark(job.status)} {printable(job_id)}"
 
 
 def _attempt(attempt: Attempt, gone: bool) -> str:

@@ -52,7 +52,7 @@ async def _all(jp: JobProcessor, group: str | None) -> list[Job]:
 
 def event_line(out: Output, event: JobEvent) -> str:
     """Return a line for an event: ``10482 02:22:09.123 ▶ panel_7  started  attempt 2``."""
-    glyph = out.status(event.status).split(" ")[0] if event.status is not None else out.glyph("·", ".")
+    glyph = out.mark(event.status) if event.status is not None else out.glyph("·", ".")
     at = event.at.astimezone()
     text = printable(_describe(event))
     attempt = f"#{event.attempt}" if event.attempt else ""
@@ -115,13 +115,13 @@ def board_lines(out: Output, board: Board) -> list[str]:
     for name, counts in rows.items():
         total, done = counts.total(), counts[JobStatus.COMPLETED]
         rest = "  ".join(
-            f"{out.status(status).split(' ')[0]} {counts[status]}"
+            f"{out.mark(status)} {counts[status]}"
             for status in (JobStatus.IN_PROGRESS, JobStatus.FAILED, JobStatus.SKIPPED, JobStatus.CANCELLED)
             if counts[status]
         )
         lines.append(f"  {name:{width}}  {out.bar(done, total)} {done:>4}/{total:<4}  {rest}".rstrip())
     for job_id in board.running()[:_SHOWN]:
-        mark = out.status(JobStatus.IN_PROGRESS).split(" ")[0]
+        mark = out.mark(JobStatus.IN_PROGRESS)
         attempt = f"#{board.attempt[job_id]}" if job_id in board.attempt else ""
         lines.append(f"  {mark} {printable(job_id)} {attempt}  {board.detail.get(job_id, '')}".rstrip())
     return lines

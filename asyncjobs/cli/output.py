@@ -103,6 +103,11 @@ class Output:
         glyph, ascii, colour = MARKS[status]
         return self.style(f"{self.glyph(glyph, ascii)} {status}", colour)
 
+    def mark(self, status: JobStatus) -> str:
+        """Return the glyph of a status alone."""
+        glyph, ascii, colour = MARKS[status]
+        return self.style(self.glyph(glyph, ascii), colour)
+
     def table(self, heads: Sequence[str], rows: Iterable[Sequence[str]], items: Iterable[Any] | None = None) -> None:
         """Print rows under heads; as JSON, ``items``, or the rows by their heads without them."""
         listed = [list(row) for row in rows]

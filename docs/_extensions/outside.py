@@ -8,13 +8,13 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
-HOME = ""
-"""Where the sources are read, such as ``https://host/owner/asyncjobs/blob/main``: empty until there is such a place."""
+from asyncjobs.addresses import ADDRESSES, Addresses
+
 ROOT = Path(__file__).resolve().parents[2]
 _LINK = re.compile(r"\[([^\[\]]+)\]\((\.\.?/[^()\s]+)\)")
 
 
-def resolve(page: Path, text: str) -> str:
+def resolve(page: Path, text: str, addresses: Addresses = ADDRESSES) -> str:
     """Return the text of a page with its links out of the documentation resolved."""
 
     def link(found: re.Match[str]) -> str:
@@ -22,7 +22,8 @@ def resolve(page: Path, text: str) -> str:
         file = (page.parent / target.partition("#")[0]).resolve()
         if not file.exists() or file.is_relative_to(ROOT / "docs"):
             return found[0]
-        return f"[{words}]({HOME}/{file.relative_to(ROOT)})" if HOME else words
+        address = addresses.link(str(file.relative_to(ROOT)))
+        return f"[{words}]({address})" if address else words
 
     return _LINK.sub(link, text)
 

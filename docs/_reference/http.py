@@ -13,7 +13,8 @@ HEAD = """\
 {about}
 
 Paths are below the place where the interface is mounted. Every server has the same as an OpenAPI document:
-`GET v1/openapi.json`. The [guide](../guides/web.md) shows how it is mounted and who may use it.
+`GET v1/openapi.json`. The [guide](../guides/web.md) shows how it is mounted, and
+[another](../guides/access.md) who may use it.
 """
 METHODS = ("get", "post", "delete")
 

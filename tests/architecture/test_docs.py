@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import re
 import runpy
-import signal
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from asyncjobs import JobProcessor, JobStatus, MemoryBackend, RetryPolicy, SQLiteBackend, SQSBackend
+from asyncjobs import JobStatus, MemoryBackend, SQLiteBackend, SQSBackend
 from asyncjobs.core.lifecycle import TRANSITIONS
 from asyncjobs.models import EventType
 
@@ -120,106 +118,3 @@ def test_the_program_of_the_readme_runs_and_prints_its_comment(tmp_path: Path) -
     *events, last = run(tmp_path, program).splitlines()
     assert last == comment
     assert [event.partition(" ")[0] for event in events] == ["submitted", "started", "completed"]
-
-
-def test_the_program_of_the_daemon_guide_runs(tmp_path: Path) -> None:
-    [program] = programs("docs/guides/daemon.md")
-    functions = "def write_plot(genre): return genre\n\n\ndef draw_page(plot): return plot * 2\n\n\n"
-    imports, body = program.split("\n\n", 1)
-    main = 'if __name__ == "__main__":\n' + textwrap.indent(f"{body}\nprint(picture)", "    ")
-    assert run(tmp_path, f"{imports}\n\n\n{functions}{main}\n") == "noirnoir\n"
-
-
-def test_the_program_of_the_guide_of_the_tracker_runs_and_runs_again(tmp_path: Path) -> None:
-    [program] = programs("docs/guides/tracker.md")
-    printed = re.findall(r"```text\n(.*?)```", (ROOT / "docs/guides/tracker.md").read_text(), re.DOTALL)[-1]
-    assert run(tmp_path, program) == printed
-    drawn = (tmp_path / "panel_2.txt").stat().st_mtime_ns
-    assert run(tmp_path, program) == printed
-    assert (tmp_path / "panel_2.txt").stat().st_mtime_ns == drawn, "what is completed stays"
-
-
-def test_the_program_of_the_guide_of_steps_is_killed_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    book, _ = programs("docs/guides/steps.md")
-    printed = re.findall(r"```text\n(.*?)```", (ROOT / "docs/guides/steps.md").read_text(), re.DOTALL)
-    (tmp_path / "book.py").write_text(book)
-    for code, expected in zip((-signal.SIGKILL, 0), printed, strict=True):
-        ran = subprocess.run([sys.executable, "book.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
-        assert (ran.returncode, ran.stdout) == (code, expected), ran.stderr
-
-
-@pytest.mark.anyio
-async def test_the_idempotency_key_of_the_guide_is_the_same_in_each_attempt() -> None:
-    _, charging = programs("docs/guides/steps.md")
-    names: dict[str, Any] = {}
-    exec(charging, names)
-    keys: list[str] = []
-
-    class Payments:
-        def charge(self, cents: int, idempotency_key: str) -> str:
-            keys.append(idempotency_key)
-            if len(keys) == 1:
-                raise ConnectionError("the answer was lost")
-            return f"{cents} cents"
-
-    async def body() -> str:
-        return await names["order"](Payments(), 7)
-
-    async with JobProcessor(MemoryBackend()) as jp:
-        job = await jp.submit_job(body, local=True, job_id="o1", retry=RetryPolicy(base=0.001))
-        assert await job == "7 cents"
-    assert keys == ["o1/charge"] * 2
-
-
-def test_the_graph_of_the_guide_of_questions_prints_its_page(tmp_path: Path) -> None:
-    graph, *_ = programs("docs/guides/asking.md")
-    assert run(tmp_path, graph) == "page 1 is printed\n"
-
-
-@pytest.mark.anyio
-async def test_the_book_of_the_guide_of_questions_is_asked_about_and_written() -> None:
-    _, writing, listing, _ = programs("docs/guides/asking.md")
-    names: dict[str, Any] = {}
-    exec(writing, names)
-    exec(listing, names)
-    async with JobProcessor(MemoryBackend()) as jp:
-        book = await jp.submit_job(names["write_book"], "fog", local=True, job_id="b")
-        await _asked(jp, "b", "b/style")
-        [line] = await names["list_open_questions"](jp)
-        assert line.startswith("b/style: In which style? The plot of fog. (until 20")
-        await jp.answer_job("b/style", "manga")
-        await _asked(jp, "b", "b/publish")
-        await jp.answer_job("b/publish")
-        assert await book == "The plot of fog. Drawn as manga."
-
-
-async def _asked(jp: JobProcessor, job_id: str, gate_id: str) -> None:
-    async for event in jp.stream_job(job_id):
-        if event.type == "asked" and event.data["gate"] == gate_id:
-            return
-
-
-@pytest.mark.anyio
-async def test_the_route_of_the_guide_lets_only_the_editor_answer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from httpx import ASGITransport, AsyncClient
-
-    monkeypatch.chdir(tmp_path)
-    *_, route = programs("docs/guides/asking.md")
-    names: dict[str, Any] = {"__name__": "guide"}
-    exec(route, names)
-    jp: JobProcessor = names["jp"]
-    async with jp, AsyncClient(transport=ASGITransport(names["app"]), base_url="http://test") as client:
-        await jp.submit_gate("print?", job_id="mine/q", metadata={"editor": "ana"})
-        await jp.submit_gate("which?", choices=["noir", "manga"], job_id="mine/style", metadata={"editor": "ana"})
-        await jp.submit_gate("print?", job_id="other", metadata={"editor": "bo"})
-        codes = [(await client.post(f"/gates/{gate}")).status_code for gate in ("other", "unknown", "mine/q")]
-        assert codes == [404, 404, 200]
-        refused = await client.post("/gates/mine/q?reason=no")
-        assert refused.status_code == 409
-        assert "answered by 'ana'" in refused.json()["detail"]
-        assert (await client.post("/gates/mine/style", json=True)).status_code == 422
-        assert (await client.post("/gates/mine/style", json="manga")).json() == "completed"
-        assert (await client.get("/books/nothing/events")).status_code == 404
-        assert "EventSource" in (await client.get("/books/b")).text

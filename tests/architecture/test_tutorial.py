@@ -7,22 +7,22 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.architecture.pages import DOCS, ROOT, blocks_of, left_out, ran, runnable
 from tests.uvicorn_program import serving
 
-ROOT = Path(__file__).resolve().parents[2]
-STEPS = sorted((ROOT / "docs" / "tutorial").glob("*.md"))
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+STEPS = sorted((DOCS / "tutorial").glob("*.md"))
 SERVED = "4-a-page"
 BY_NAME = re.compile(r"[Ww]rite this to `(\w+\.py)`")
 
 
 def blocks(step: Path, kind: str) -> list[str]:
-    return [text for found, text in BLOCK.findall(step.read_text("utf-8")) if found == kind]
+    return [block.text for block in runnable(blocks_of(f"tutorial/{step.stem}"), kind)]
 
 
 def save(step: Path, folder: Path) -> list[Path]:
@@ -52,8 +52,30 @@ def test_each_step_leads_to_the_next() -> None:
     for step, following in itertools.pairwise(STEPS):
         assert f"**Next:** [{following.stem[0]}. " in step.read_text("utf-8")
         assert f"]({following.name})" in step.read_text("utf-8")
-    contents = (ROOT / "docs" / "index.md").read_text("utf-8").split()
+    contents = (DOCS / "index.md").read_text("utf-8").split()
     assert [f"tutorial/{step.stem}" for step in STEPS] == [line for line in contents if line.startswith("tutorial/")]
+
+
+def test_every_block_is_run() -> None:
+    """A program, its commands and what one of them prints are all that a step has."""
+    for step in STEPS:
+        kinds = [block.kind for block in blocks_of(f"tutorial/{step.stem}")]
+        assert set(kinds) <= {"python", "sh", "text"}
+        assert kinds.count("text") == (step.stem != SERVED)
+        assert not left_out(blocks_of(f"tutorial/{step.stem}"))
+
+
+def test_the_first_page_names_every_extra() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    install = (DOCS / "index.md").read_text("utf-8").partition("## Install")[2].partition("## Where")[0]
+    assert set(re.findall(r'`pip install "\.\[(\w+)\]', install)) == set(extras)
+
+
+@pytest.mark.slow
+def test_the_first_page_prints_what_it_says(tmp_path: Path) -> None:
+    program, printed = blocks_of("index")
+    (tmp_path / "program.py").write_text(program.text)
+    assert ran(tmp_path, "program.py") == printed.text == program.printed
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -51,6 +52,13 @@ def launched_browser() -> Generator[Browser]:
         if chromium.required():
             pytest.fail(chromium.HINT)
         pytest.skip(chromium.HINT)
+    with launched_from(path) as launched:
+        yield launched
+
+
+@contextmanager
+def launched_from(path: str) -> Generator[Browser]:
+    """Launch the Chromium of a path."""
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=path, args=["--disable-dev-shm-usage"])
         yield launched
@@ -58,10 +66,13 @@ def launched_browser() -> Generator[Browser]:
 
 
 class Visitor:
-    """A window in which every complaint of the browser, and every request to somewhere else, is noted."""
+    """A window in which every complaint of the browser, and every request to somewhere else, is noted.
 
-    def __init__(self, browser: Browser, url: str) -> None:
-        self.context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
+    :param options: of the window, for Playwright.
+    """
+
+    def __init__(self, browser: Browser, url: str, **options: Any) -> None:
+        self.context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce", **options)
         self.context.set_default_timeout(PATIENCE)
         self.url = url
         self.complaints: list[str] = []

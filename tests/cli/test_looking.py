@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from asyncjobs import DaemonConfig, JobExecutionError, SQLiteConfig, SyncJobs
+from asyncjobs import DaemonConfig, JobExecutionError, JobStatus, SQLiteConfig, SyncJobs
+from asyncjobs.cli.live_board import Board, board_lines
+from asyncjobs.cli.output import Output
 from tests.cli.support import PATIENCE, Shell
 
 DB = ("--db", "jobs.db")
@@ -55,6 +59,31 @@ def test_a_pipe_gets_lines_with_tabs(finished: Shell) -> None:
 def test_ascii_where_the_terminal_knows_no_more(finished: Shell) -> None:
     shown = finished.good(*DB, "jobs", "list", "--status", "failed", PYTHONIOENCODING="ascii")
     assert "x failed" in shown.out
+
+
+COLOUR = re.compile(r"\x1b\[(\d+)m")
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["jobs list", "jobs show page", "jobs show plot", "groups show noir", "groups watch noir", "dag show noir"],
+)
+def test_a_colour_ends_where_its_word_does(finished: Shell, command: str) -> None:
+    shown = finished.run("--color", "always", "-o", "table", *DB, *command.split())
+    coloured = [codes for line in shown.lines if (codes := COLOUR.findall(line))]
+    assert coloured
+    for codes in coloured:
+        assert set(codes[1::2]) == {"0"}, "a colour goes on into what follows"
+        assert len(codes) % 2 == 0
+
+
+def test_a_colour_of_the_live_table_ends_where_its_mark_does() -> None:
+    board = Board([])
+    board.status = {"a": JobStatus.FAILED, "b": JobStatus.IN_PROGRESS}
+    board.name = {"a": "draw", "b": "draw"}
+    counts, running = board_lines(Output("table", colour=True), board)
+    assert COLOUR.findall(counts) == ["36", "0", "31", "0"]
+    assert COLOUR.findall(running) == ["36", "0"]
 
 
 def test_json_of_jobs_has_whole_ids_and_moments_in_utc(finished: Shell) -> None:

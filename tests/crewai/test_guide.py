@@ -12,6 +12,7 @@ import pytest
 
 from asyncjobs import JobProcessor, RetryPolicy
 from asyncjobs.integrations.crewai import reports
+from tests.architecture.pages import Block, blocks_of, fits, left_out, place, runnable
 from tests.crewai import crews
 from tests.crewai.conftest import Model
 
@@ -19,53 +20,37 @@ pytestmark = pytest.mark.timeout(120)
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "crewai.md"
 
 
-def programs() -> list[str]:
-    return re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+BLOCKS = blocks_of("guides/crewai")
 
 
-def run(folder: Path, program: str) -> list[str]:
-    """What it prints, a line at a time; what CrewAI draws on the terminal, from threads of its own, is left out."""
-    (folder / "program.py").write_text(program)
+def run(folder: Path, program: Block) -> str:
+    """What it prints, without empty lines and what CrewAI draws on the terminal, from threads of its own."""
+    (folder / "program.py").write_text(program.text)
     command = [sys.executable, "-W", "ignore", "program.py"]
     ran = subprocess.run(command, cwd=folder, env={**os.environ}, capture_output=True, text=True, timeout=100)
     assert ran.returncode == 0, ran.stderr
-    return [line for line in re.sub(r"[╭│╰].*", "", ran.stdout).splitlines() if line.strip()]
+    return filled(re.sub(r"[╭│╰].*", "", ran.stdout))
 
 
-def test_each_program_of_the_guide_is_run_here() -> None:
-    tests = Path(__file__).read_text()
-    assert [f"programs()[{number}]" in tests for number in range(len(programs()))] == [True] * len(programs())
-    assert f"programs()[{len(programs())}]" not in tests
+def filled(text: str) -> str:
+    return "\n".join(line for line in text.splitlines() if line.strip())
 
 
-def test_a_crew_streams_its_text_and_counts_its_requests(model: Model, tmp_path: Path) -> None:
-    *pieces, counted = run(tmp_path, programs()[0])  # a box of CrewAI may come between two words
-    assert re.fullmatch(r"Final Answer: (\w+\.\d ?){5}", "".join(pieces))
-    assert counted == "1 request, 1 task"
-    assert len(model.finished()) == 1
+def test_each_block_of_the_guide_is_run_here() -> None:
+    assert [block.kind for block in BLOCKS] == ["python", "text"] * (len(BLOCKS) // 2)
+    assert left_out(BLOCKS) == []
 
 
-def test_what_a_flow_returns_is_the_argument_of_the_next_job(model: Model, tmp_path: Path) -> None:
-    assert run(tmp_path, programs()[1])[-1] == "printed: the story of a plot about fog"
-
-
-def test_a_body_of_its_own_is_captured(model: Model, tmp_path: Path) -> None:
-    assert run(tmp_path, programs()[2])[-1] == "True 1"
-
-
-def test_the_answer_of_a_durable_model_is_a_step(model: Model, tmp_path: Path) -> None:
-    assert run(tmp_path, programs()[3])[-1] == "True 1"
-
-
-def test_a_flow_asks_through_a_gate(model: Model, tmp_path: Path) -> None:
-    asked, result = run(tmp_path, programs()[4])
-    assert asked == "['Is this the murderer?', '', 'Dr. Hale'] ['yes', 'no']"
-    assert result == "case closed"
-
-
-def test_the_environment_is_what_is_recommended(tmp_path: Path) -> None:
-    [printed] = run(tmp_path, programs()[5])
-    assert printed == "{'CREWAI_DISABLE_TELEMETRY': 'true', 'CREWAI_TRACING_ENABLED': 'false'}"
+@pytest.mark.parametrize("program", runnable(BLOCKS, "python"), ids=place)
+def test_a_program_prints_what_the_page_says(program: Block, model: Model, tmp_path: Path) -> None:
+    assert program.printed is not None
+    printed = run(tmp_path, program)
+    if 'event.data["text"], end' in program.text:  # a box of CrewAI may come between two words
+        *pieces, counted = printed.splitlines()
+        assert re.fullmatch(r"Final Answer: (\w+\.\d ?){5}", "".join(pieces))
+        assert len(model.finished()) == 1
+        printed = f"{''.join(pieces)}\n{counted}"
+    assert fits(filled(program.printed), printed), printed
 
 
 @pytest.mark.anyio

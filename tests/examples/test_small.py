@@ -47,6 +47,11 @@ def test_simple(tmp_path: Path) -> None:
         first, *others = printed("simple.py", tmp_path)
         assert re.fullmatch(r"completed after 0:00:0\d\.\d+", first)
         assert others == ["Hello, Ada!", "Hello, Grace! 13"]
+    head = (EXAMPLES / "simple.py").read_text("utf-8").partition("from __future__")[0]
+    [command] = re.findall(r"`(asyncjobs [^`]+)`", head)
+    line = [sys.executable, "-m", *command.split()]
+    listed = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=50, check=True).stdout
+    assert listed.count("greet") >= 2
 
 
 def test_dependencies(tmp_path: Path) -> None:

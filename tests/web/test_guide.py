@@ -1,8 +1,7 @@
-"""The guide of the web part: its programs run, and what it says of them is so."""
+"""What the guide of the web part says is so. Its programs are run by tests/architecture/test_web_pages.py."""
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import json
 import re
@@ -12,50 +11,16 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 
 from asyncjobs import JobProcessor, MemoryBackend, NotSerializableError
 from asyncjobs.web.settings import WebConfig
-from tests.web.bodies import add, echo
-from tests.web.sites import problem
+from tests.web.bodies import add
 from tests.web.support import ACT, serving
 
 pytestmark = pytest.mark.anyio
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "guides" / "web.md").read_text()
-PROGRAMS = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
-
-
-def program(part: str) -> str:
-    [found] = [text for text in PROGRAMS if part in text]
-    return found
-
-
-def test_every_program_is_python() -> None:
-    for text in PROGRAMS:
-        compile(text, "guide", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-
-
-async def test_the_app_and_the_route_of_ones_own_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {"make_comic": echo, "Request": Request}
-    exec(program("FastAPI(lifespan=jp.lifespan)"), names)
-    exec(program("jp.sse_response(request, job_id=job_id)"), names)
-    async with serving(names["app"], lifespan="on") as url, httpx.AsyncClient(base_url=url) as client:
-        made = (await client.post("/comics?title=noir")).json()
-        assert (await client.get(made["events"])).status_code == 200
-        assert "event: submitted" in (await client.get(f"/comics/{made['id']}/events")).text
-        problem(await client.get("/comics/nobody/events"), 404, "job-not-found")
-
-
-def test_every_way_to_say_who_may_ask_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
-    command = re.search(r'python -c "(import secrets; print\(.*?\))"', GUIDE)
-    assert command is not None
-    printed: list[str] = []
-    exec(command[1], {"print": printed.append})
-    monkeypatch.setenv("JOBS_TOKEN", printed[0])
-    names = {"jp": JobProcessor(MemoryBackend()), "my_auth": lambda scope: None}
-    exec(program("JOBS_TOKEN"), names)
 
 
 def test_readme_mounts_the_app_with_the_lifespan_of_its_host() -> None:
@@ -69,23 +34,16 @@ def test_readme_mounts_the_app_with_the_lifespan_of_its_host() -> None:
     assert "lifespan=jp.lifespan" in code[0]
 
 
-def test_every_option_is_listed_with_its_default() -> None:
-    listed = {
-        name: default
-        for names, default in re.findall(
-            r"^\| (`\w+`(?:, `\w+`)*) \| ([^|]+) \| ", GUIDE.partition("## Options of")[2], re.MULTILINE
-        )
-        for name, default in zip(re.findall(r"`(\w+)`", names), default.split(", "), strict=True)
-    }
+def test_the_reference_names_every_option_with_its_default() -> None:
+    text = " ".join(str(WebConfig.__doc__).split())
+    listed = {part.partition(":")[0]: part for part in text.split(":param ")[1:]}
     fields = {field.name: field.default for field in dataclasses.fields(WebConfig)}
     assert listed.keys() == fields.keys()
-    numbers = {
-        name: default
-        for name, default in fields.items()
-        if isinstance(default, float) or name in ("max_streams", "max_depth")
-    }
-    assert {name: float(listed[name].replace(",", "")) for name in numbers} == numbers
-    assert {listed[name]: fields[name] for name in ("max_body", "max_headers")} == {"1 MiB": 1 << 20, "16 KiB": 1 << 14}
+    words = {"max_body": "1 MiB", "max_headers": "16 KiB", "session_lifetime": "12 hours"}
+    assert (fields["max_body"], fields["max_headers"], fields["session_lifetime"]) == (1 << 20, 1 << 14, 43_200)
+    for name, default in fields.items():
+        if isinstance(default, (int, float)) and not (isinstance(default, bool) and name != "submit"):
+            assert f"Default {words.get(name, f'{default:g}' if name != 'submit' else default)}." in listed[name]
 
 
 async def test_batch_reads() -> None:
