@@ -33,8 +33,11 @@ from asyncjobs.cli.start_options import StartOptions, start_options
 from asyncjobs.cli.state_files import DaemonState, StateFile, is_alive
 from asyncjobs.cli.stores import shown
 from asyncjobs.observability.last_lines import read_last_lines
+from asyncjobs.safe_logging import SafeLogger
 from asyncjobs.settings import DETACHED
 from asyncjobs.versions import own_version
+
+logger = SafeLogger("asyncjobs.daemon")
 
 _READY_WITHIN = 30.0
 _LOOK_EVERY = 0.02
@@ -71,6 +74,9 @@ def start(context: Context, options: StartOptions, detach: bool) -> None:
         _already(context, name, found.state)
         return
     if detach:
+        closed = _find_closed(options.http)
+        if closed is not None:
+            context.out.warn(*closed)
         _detach(context, file, name, [argument for argument in sys.argv[1:] if argument not in ("-d", "--detach")])
     else:
         _foreground(context, file, name, options.http)
@@ -94,13 +100,35 @@ def _runs(context: Context, name: str) -> bool:
 
 
 def _serving(context: Context, http: str | None) -> Callable[..., Coroutine[Any, Any, None]] | None:
-    """Return what serves the HTTP interface beside the daemon; None without an address."""
-    from asyncjobs.cli.serving import parse_address, serve
+    """Return what serves the HTTP interface beside the daemon; None without an address.
+
+    :raises Failure: the address or the token cannot be used.
+    """
+    from asyncjobs.cli.serving import given_token, parse_address, serve
 
     if http is None:
         return None
     host, port = parse_address(http)
-    return partial(serve, host=host, port=port, redact=context.redact)
+    return partial(serve, host=host, port=port, redact=context.redact, token=given_token())
+
+
+def _find_closed(http: str | None) -> tuple[str, str] | None:
+    """Return what to report about an address for other machines, which get no answers; None if all is well.
+
+    :raises Failure: the address or the token cannot be used.
+    """
+    from asyncjobs.cli.serving import closed_to_others, given_token, is_own_host, parse_address
+
+    if http is None or given_token() is not None:
+        return None
+    host, _ = parse_address(http)
+    return None if is_own_host(host) else closed_to_others(host)
+
+
+def _log_closed(http: str | None) -> None:
+    closed = _find_closed(http)
+    if closed is not None:
+        logger.warning("%s; %s", *closed)
 
 
 def _foreground(context: Context, file: StateFile, name: str, http: str | None) -> None:
@@ -137,6 +165,7 @@ def _foreground(context: Context, file: StateFile, name: str, http: str | None) 
     try:
         colour = context.out.colour and sys.stderr.isatty()
         handlers = set_up(logging, console=not detached, colour=colour, keep=file.last_lines)
+        _log_closed(http)
         process = DaemonProcess(
             jp,
             file,
