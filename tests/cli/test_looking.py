@@ -161,20 +161,25 @@ def test_groups(finished: Shell) -> None:
 def test_the_graph_as_a_tree(finished: Shell) -> None:
     shown = finished.good(*DB, "dag", "show", "noir")
     assert shown.lines == [
-        "✔ completed plot",
+        "✔ completed add plot",
         "└─ add ×3  ✔ completed 3",
-        "✖ failed panel_bad",
-        "└─ ↷ skipped page",
+        "✖ failed fail panel_bad",
+        "└─ ↷ skipped add page",
     ]
     assert shown.err == "• 6 jobs, 4 dependencies\n"
-    assert len(finished.good(*DB, "dag", "show", "noir", "--expand").lines) == 6
+    expanded = finished.good(*DB, "dag", "show", "noir", "--expand").lines
+    assert len(expanded) == 6
+    assert expanded[1:3] == ["├─ ✔ completed add panel_0", "├─ ✔ completed add panel_1"]
 
 
 def test_the_graph_for_other_programs(finished: Shell) -> None:
     dot = finished.good(*DB, "dag", "show", "noir", "--format", "dot").out
     assert dot.startswith("digraph jobs {")
     assert '"panel_bad" -> "page";' in dot
-    assert "n4 --> n5" in finished.good(*DB, "dag", "show", "noir", "--format", "mermaid").out
+    assert '"panel_bad" [label="fail panel_bad", fillcolor=salmon];' in dot
+    mermaid = finished.good(*DB, "dag", "show", "noir", "--format", "mermaid").out
+    assert "n4 --> n5" in mermaid
+    assert 'n4["fail panel_bad"]:::failed' in mermaid
     document = finished.good(*DB, "dag", "show", "page", "--format", "json").json
     assert document["edges"] == [{"parent": "panel_bad", "child": "page", "optional": False}]
 
