@@ -155,10 +155,7 @@ def _foreground(context: Context, file: StateFile, name: str, http: str | None) 
                 exit_code=REFUSED,
                 hint=f"check who created it, then remove it: rm {shlex.quote(str(file.path))}",
             ) from None
-        raise Failure(
-            f"the state file {file.path} cannot be written: {error.strerror}",
-            hint="check the permissions of the folder and the space on the disk",
-        ) from None
+        raise _unwritable_state(file.path, error) from None
     if held is not None:
         _already(context, name, held.state)
         return
@@ -178,12 +175,25 @@ def _foreground(context: Context, file: StateFile, name: str, http: str | None) 
     except OSError as error:
         if error.filename is None:
             raise
-        raise Failure(
-            f"{error.filename} cannot be written: {error.strerror}",
-            hint="check the permissions of the folder and the space on the disk",
-        ) from None
+        raise _unwritable(error.filename, error) from None
     finally:
         file.release()
+
+
+def _unwritable(path: object, error: OSError) -> Failure:
+    return Failure(
+        f"{path} cannot be written: {error.strerror}",
+        hint="check the permissions of the folder and the space on the disk",
+    )
+
+
+def _unwritable_state(path: Path, error: OSError) -> Failure:
+    """Return the failure of a daemon whose user cannot write where its state belongs: a system user has no home."""
+    return Failure(
+        f"the state file {path} cannot be written: {error.strerror}",
+        hint="set XDG_STATE_HOME to a folder that this user may write to, for all commands about this daemon; or check "
+        "the permissions of the folder and the space on the disk",
+    )
 
 
 def _set_environment() -> None:
@@ -197,7 +207,10 @@ def _set_environment() -> None:
 def _detach(context: Context, file: StateFile, name: str, arguments: list[str]) -> None:
     configured = context.settings.logging.file
     log = file.default_log if configured is None else Path(configured).expanduser().absolute()
-    log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise _unwritable_state(log, error) if configured is None else _unwritable(log, error) from None
     environment = os.environ | {DETACHED: "1"}
     if configured is None:
         environment["ASYNCJOBS_LOGGING_FILE"] = str(log)
