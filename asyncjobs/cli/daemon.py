@@ -22,7 +22,7 @@ from msgspec import to_builtins
 
 from asyncjobs.cli.context import Context, pass_context
 from asyncjobs.cli.daemon_name import NAME, named, state_file
-from asyncjobs.cli.daemon_status import status
+from asyncjobs.cli.daemon_status import find_others, report_others, status
 from asyncjobs.cli.detached import let_go, output_in_log
 from asyncjobs.cli.failures import FAILED, NOT_FOUND, REFUSED, TIMED_OUT, Failure
 from asyncjobs.cli.job_selection import parse_seconds
@@ -297,7 +297,7 @@ def _stop(context: Context, name: str, timeout: float, *, now: bool = False) -> 
     file = state_file(context, name)
     found = file.look()
     if found is None or not found.running or found.state is None:
-        raise Failure(f"daemon {name!r} is not running", exit_code=NOT_FOUND, code="not-running")
+        raise _not_running(context, file, name)
     state = found.state
     if not is_alive(state):
         raise Failure(
@@ -319,6 +319,12 @@ def _stop(context: Context, name: str, timeout: float, *, now: bool = False) -> 
             hint=f"asyncjobs daemon stop --now{named(name)} hands its jobs back immediately",
         )
     context.out.good(f"stopped in {seconds(time.monotonic() - began)}")
+
+
+def _not_running(context: Context, file: StateFile, name: str) -> Failure:
+    others = [] if file.path.exists() else context.run(partial(find_others, context, file))
+    hint = "; ".join(report_others(file, others)) if others else None
+    return Failure(f"daemon {name!r} is not running", exit_code=NOT_FOUND, hint=hint, code="not-running")
 
 
 def _hand_back(file: StateFile, state: DaemonState, timeout: float) -> None:
