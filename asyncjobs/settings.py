@@ -67,8 +67,11 @@ REDACT = "asyncjobs.web:redact_secrets"
 _SHORT = {"DB": "sqlite.db_path", "APP": "app", "BACKEND": "backend"}
 DETACHED = f"{PREFIX}DETACHED"
 """Set for a daemon that was started in the background."""
+_UNRUNNABLE_AFTER = 600.0
 _FLAGS = {"sqlite.db_path": "db", "daemon.queues": "queue", "daemon.allowed_modules": "allow"}
-_NOT_SETTINGS = frozenset({"CONFIG", "DETACHED"})
+WEB_TOKEN = f"{PREFIX}WEB_TOKEN"
+"""The token of the HTTP interface that a command serves or asks. It is no setting, so that nothing prints it."""
+_NOT_SETTINGS = frozenset({"CONFIG", "DETACHED", "WEB_TOKEN"})
 _OF_TESTS = "TEST_"
 """How the names of variables begin that are never settings."""
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
@@ -115,6 +118,14 @@ class Settings(Struct, frozen=True, kw_only=True):
             for field in dataclasses.fields(config):
                 name = f"{section}.{field.name}"
                 yield name, getattr(config, field.name), self._source(name)
+
+    @property
+    def of_command(self) -> dict[str, Any]:
+        """Return the fields of ``DaemonConfig`` that ``asyncjobs daemon start`` sets otherwise, unless they were given.
+
+        A job that no daemon may run would wait for good: in a program, its author is there to see it.
+        """
+        return {} if "daemon.unrunnable_after" in self.origins else {"unrunnable_after": _UNRUNNABLE_AFTER}
 
     def _source(self, name: str) -> str:
         origin = self.origins.get(name)
@@ -241,7 +252,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Origin]:
             continue
         name = names.get(key)
         if name is None:
-            near = nearest(key, names)
+            near = nearest(key, {*names, "WEB_TOKEN"})
             if near is None:
                 continue  # not like any setting: a variable of another program
             raise ConfigurationError(

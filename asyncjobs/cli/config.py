@@ -31,14 +31,20 @@ def config() -> None:
 def show(context: Context, origin: bool) -> None:
     """Show every setting and its current value."""
     rows = list(context.settings.rows())
+    of_command = {f"daemon.{name}": plain(value) for name, value in context.settings.of_command.items()}
     out = context.out
     if out.json:
-        out.data({name: {"value": plain(value), "source": source} for name, value, source in rows})
+        items = {name: {"value": plain(value), "source": source} for name, value, source in rows}
+        for name, value in of_command.items():
+            items[name]["daemon_start"] = value
+        out.data(items)
         return
     width = max(len(name) for name, _, _ in rows)
     for name, value, source in rows:
         shown_value = "" if value is None else toml(plain(value))
         given = f"  {out.style('#', 'cyan')} {source}" if origin else ""
+        if name in of_command:
+            given += f"{', ' if given else '  # '}{toml(of_command[name])} for 'daemon start'"
         out.text(f"{name:{width}} = {shown_value}{given}")
 
 

@@ -42,7 +42,6 @@ T = TypeVar("T")
 _OF_AWS = ("AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", *(f"AWS_ENDPOINT_URL_{of}" for of in ("DYNAMODB", "S3", "SQS")))
 """Environment variables that select the store on AWS, besides the settings."""
 _LOOKED_AT = 50
-_UNRUNNABLE_AFTER = 600.0
 
 
 class Context:
@@ -160,9 +159,7 @@ class Context:
 
         self.check_runnable()
         settings = self.settings
-        daemon = settings.daemon
-        if "daemon.unrunnable_after" not in settings.origins:
-            daemon = replace(daemon, unrunnable_after=_UNRUNNABLE_AFTER)
+        daemon = replace(settings.daemon, **settings.of_command)
         # The object itself, because functions of its module use it.
         target = self.chosen_store.target
         jp = JobProcessor(target) if settings.app is None else self.app

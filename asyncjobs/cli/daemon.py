@@ -22,7 +22,7 @@ from msgspec import to_builtins
 
 from asyncjobs.cli.context import Context, pass_context
 from asyncjobs.cli.daemon_name import NAME, named, state_file
-from asyncjobs.cli.daemon_status import status
+from asyncjobs.cli.daemon_status import find_others, report_others, status
 from asyncjobs.cli.detached import let_go, output_in_log
 from asyncjobs.cli.failures import FAILED, NOT_FOUND, REFUSED, TIMED_OUT, Failure
 from asyncjobs.cli.job_selection import parse_seconds
@@ -33,8 +33,11 @@ from asyncjobs.cli.start_options import StartOptions, start_options
 from asyncjobs.cli.state_files import DaemonState, StateFile, is_alive
 from asyncjobs.cli.stores import shown
 from asyncjobs.observability.last_lines import read_last_lines
+from asyncjobs.safe_logging import SafeLogger
 from asyncjobs.settings import DETACHED
 from asyncjobs.versions import own_version
+
+logger = SafeLogger("asyncjobs.daemon")
 
 _READY_WITHIN = 30.0
 _LOOK_EVERY = 0.02
@@ -71,6 +74,9 @@ def start(context: Context, options: StartOptions, detach: bool) -> None:
         _already(context, name, found.state)
         return
     if detach:
+        closed = _find_closed(options.http)
+        if closed is not None:
+            context.out.warn(*closed)
         _detach(context, file, name, [argument for argument in sys.argv[1:] if argument not in ("-d", "--detach")])
     else:
         _foreground(context, file, name, options.http)
@@ -94,13 +100,35 @@ def _runs(context: Context, name: str) -> bool:
 
 
 def _serving(context: Context, http: str | None) -> Callable[..., Coroutine[Any, Any, None]] | None:
-    """Return what serves the HTTP interface beside the daemon; None without an address."""
-    from asyncjobs.cli.serving import parse_address, serve
+    """Return what serves the HTTP interface beside the daemon; None without an address.
+
+    :raises Failure: the address or the token cannot be used.
+    """
+    from asyncjobs.cli.serving import given_token, parse_address, serve
 
     if http is None:
         return None
     host, port = parse_address(http)
-    return partial(serve, host=host, port=port, redact=context.redact)
+    return partial(serve, host=host, port=port, redact=context.redact, token=given_token())
+
+
+def _find_closed(http: str | None) -> tuple[str, str] | None:
+    """Return what to report about an address for other machines, which get no answers; None if all is well.
+
+    :raises Failure: the address or the token cannot be used.
+    """
+    from asyncjobs.cli.serving import closed_to_others, given_token, is_own_host, parse_address
+
+    if http is None or given_token() is not None:
+        return None
+    host, _ = parse_address(http)
+    return None if is_own_host(host) else closed_to_others(host)
+
+
+def _log_closed(http: str | None) -> None:
+    closed = _find_closed(http)
+    if closed is not None:
+        logger.warning("%s; %s", *closed)
 
 
 def _foreground(context: Context, file: StateFile, name: str, http: str | None) -> None:
@@ -127,16 +155,14 @@ def _foreground(context: Context, file: StateFile, name: str, http: str | None) 
                 exit_code=REFUSED,
                 hint=f"check who created it, then remove it: rm {shlex.quote(str(file.path))}",
             ) from None
-        raise Failure(
-            f"the state file {file.path} cannot be written: {error.strerror}",
-            hint="check the permissions of the folder and the space on the disk",
-        ) from None
+        raise _unwritable_state(file.path, error) from None
     if held is not None:
         _already(context, name, held.state)
         return
     try:
         colour = context.out.colour and sys.stderr.isatty()
         handlers = set_up(logging, console=not detached, colour=colour, keep=file.last_lines)
+        _log_closed(http)
         process = DaemonProcess(
             jp,
             file,
@@ -149,12 +175,25 @@ def _foreground(context: Context, file: StateFile, name: str, http: str | None) 
     except OSError as error:
         if error.filename is None:
             raise
-        raise Failure(
-            f"{error.filename} cannot be written: {error.strerror}",
-            hint="check the permissions of the folder and the space on the disk",
-        ) from None
+        raise _unwritable(error.filename, error) from None
     finally:
         file.release()
+
+
+def _unwritable(path: object, error: OSError) -> Failure:
+    return Failure(
+        f"{path} cannot be written: {error.strerror}",
+        hint="check the permissions of the folder and the space on the disk",
+    )
+
+
+def _unwritable_state(path: Path, error: OSError) -> Failure:
+    """Return the failure of a daemon whose user cannot write where its state belongs: a system user has no home."""
+    return Failure(
+        f"the state file {path} cannot be written: {error.strerror}",
+        hint="set XDG_STATE_HOME to a folder that this user may write to, for all commands about this daemon; or check "
+        "the permissions of the folder and the space on the disk",
+    )
 
 
 def _set_environment() -> None:
@@ -168,7 +207,10 @@ def _set_environment() -> None:
 def _detach(context: Context, file: StateFile, name: str, arguments: list[str]) -> None:
     configured = context.settings.logging.file
     log = file.default_log if configured is None else Path(configured).expanduser().absolute()
-    log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise _unwritable_state(log, error) if configured is None else _unwritable(log, error) from None
     environment = os.environ | {DETACHED: "1"}
     if configured is None:
         environment["ASYNCJOBS_LOGGING_FILE"] = str(log)
@@ -255,7 +297,7 @@ def _stop(context: Context, name: str, timeout: float, *, now: bool = False) -> 
     file = state_file(context, name)
     found = file.look()
     if found is None or not found.running or found.state is None:
-        raise Failure(f"daemon {name!r} is not running", exit_code=NOT_FOUND, code="not-running")
+        raise _not_running(context, file, name)
     state = found.state
     if not is_alive(state):
         raise Failure(
@@ -277,6 +319,12 @@ def _stop(context: Context, name: str, timeout: float, *, now: bool = False) -> 
             hint=f"asyncjobs daemon stop --now{named(name)} hands its jobs back immediately",
         )
     context.out.good(f"stopped in {seconds(time.monotonic() - began)}")
+
+
+def _not_running(context: Context, file: StateFile, name: str) -> Failure:
+    others = [] if file.path.exists() else context.run(partial(find_others, context, file))
+    hint = "; ".join(report_others(file, others)) if others else None
+    return Failure(f"daemon {name!r} is not running", exit_code=NOT_FOUND, hint=hint, code="not-running")
 
 
 def _hand_back(file: StateFile, state: DaemonState, timeout: float) -> None:

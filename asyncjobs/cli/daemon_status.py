@@ -11,22 +11,31 @@ from msgspec import Struct
 
 from asyncjobs.cli.context import Context, command
 from asyncjobs.cli.daemon_name import NAME, state_file
+from asyncjobs.cli.failures import Failure
 from asyncjobs.cli.output import printable, seconds
-from asyncjobs.cli.state_files import DaemonState, Found
-from asyncjobs.exceptions import BackendError
+from asyncjobs.cli.state_files import DaemonState, Found, StateFile
+from asyncjobs.cli.stores import shown
+from asyncjobs.exceptions import BackendError, JobProcessorError
 from asyncjobs.models import Job, JobStatus, WorkerInfo
 from asyncjobs.observability.last_lines import read_last_lines
 from asyncjobs.paging import take_jobs
+from asyncjobs.plurals import counted
 from asyncjobs.requests import JobQuery
 
 _LISTED = 1000
 """Running jobs that are listed in JSON: one page."""
 _SHOWN = 20
 """Running jobs that are listed for people; the others are counted."""
+_NAMED = 5
+"""Workers that are named where no state file is found."""
 
 
 @click.command()
-@click.option("--check", is_flag=True, help="Print nothing; the exit code is the answer (for health checks).")
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Print nothing to standard output; the exit code is the answer (for health checks).",
+)
 @NAME
 @command
 async def status(context: Context, check: bool, name: str) -> None:
@@ -34,12 +43,15 @@ async def status(context: Context, check: bool, name: str) -> None:
     file = state_file(context, name)
     found = file.look()
     code, word = _verdict(found)
+    others = await find_others(context, file) if found is None else []
     if check:
+        if others:
+            context.out.warn(*report_others(file, others))
         raise SystemExit(code)
     state = found.state if found else None
     lines = [printable(line) for line in read_last_lines(file.last_lines)]
     if code or state is None:
-        await _show_stopped(context, name, word, lines)
+        await _show_stopped(context, file, word, lines, others)
         raise SystemExit(code)
     live = await _look_at_store(context, state)
     if context.out.json:
@@ -104,12 +116,46 @@ def _show_running(context: Context, state: DaemonState, live: _Live) -> None:
         out.text(f"  … and {more} more")
 
 
-async def _show_stopped(context: Context, name: str, word: str, lines: list[str]) -> None:
+async def find_others(context: Context, file: StateFile) -> list[WorkerInfo]:
+    """Return the live workers of the store that no daemon of this user is, to its knowledge; none if it cannot be read.
+
+    They are daemons whose state files are elsewhere, or programs that run jobs themselves.
+    """
+    if context.chosen_store.missing:
+        return []
+    try:
+        async with context.store() as jp:
+            workers = await jp.workers()
+    except (JobProcessorError, Failure):  # no state file is there, whatever the store has
+        return []
+    known = file.find_workers()
+    return [worker for worker in workers if worker.alive and worker.id not in known]
+
+
+def report_others(file: StateFile, others: Sequence[WorkerInfo]) -> tuple[str, str]:
+    """Return what to report about live workers without a state file here, and what to do."""
+    names = ", ".join(printable(worker.name) for worker in others[:_NAMED])
+    more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
+    living = counted(len(others), "worker is", "workers are")
+    return (
+        f"{living} alive on this store all the same ({names}{more}): programs that run jobs themselves, or daemons "
+        f"whose state files are not in {shown(file.path.parent)}",
+        "ask as the user of the daemon, and with its XDG_STATE_HOME",
+    )
+
+
+async def _show_stopped(
+    context: Context, file: StateFile, word: str, lines: list[str], others: Sequence[WorkerInfo]
+) -> None:
+    name = file.name
     if context.out.json:
-        context.out.data({"name": name, "status": word, "draining": False, "log": lines})
+        workers = [worker.name for worker in others]
+        context.out.data({"name": name, "status": word, "draining": False, "log": lines, "other_workers": workers})
         return
     context.out.text(f"{context.out.glyph('○', 'o')} {name}  {word}")
     _show_lines(context, lines)
+    if others:
+        context.out.warn(*report_others(file, others))
     start = await _start_again(context, name)
     context.out.note(f"to start it:  {start}" if start.startswith("asyncjobs ") else start)
 

@@ -11,7 +11,7 @@ from asyncjobs.cli.groups import known
 from asyncjobs.cli.main import Named
 from asyncjobs.cli.output import Output, printable
 from asyncjobs.graphs import Graph, read_group_graph, read_job_graph
-from asyncjobs.models import JobStatus
+from asyncjobs.models import Job, JobStatus
 from asyncjobs.plurals import counted
 
 _COLOURS = {
@@ -122,16 +122,21 @@ def _label(out: Output, graph: Drawing, ids: list[str]) -> str:
     needs = sorted({parent for job_id in ids for parent in graph.parents[job_id]})
     also = f"  needs {len(needs)}" if len(needs) > 1 else ""
     if len(jobs) == 1:
-        return f"{out.status(jobs[0].status)} {printable(jobs[0].id)}{also}"
+        return f"{out.status(jobs[0].status)} {_name(jobs[0])} {printable(jobs[0].id)}{also}"
     counts = Counter(job.status for job in jobs)
-    name = jobs[0].func.rpartition(":")[2]
     marks = "  ".join(f"{out.status(status)} {count}" for status, count in sorted(counts.items()))
-    return f"{printable(name)} ×{len(jobs)}  {marks}{also}" if out.unicode else f"{name} x{len(jobs)}  {marks}{also}"
+    return f"{_name(jobs[0])} {out.glyph('×', 'x')}{len(jobs)}  {marks}{also}"
+
+
+def _name(job: Job) -> str:
+    """Return the name of the function of a job, as in lists: its id may be nothing that a reader knows."""
+    return printable(job.func.rpartition(":")[2])
 
 
 def _dot(graph: Graph) -> str:
     lines = ["digraph jobs {", "  rankdir=LR; node [shape=box, style=filled, fontname=sans];"]
-    lines += [f"  {_quoted(j.id)} [fillcolor={_COLOURS[j.status]}];" for j in graph.jobs.values()]
+    labels = {job.id: _quoted(f"{_name(job)} {job.id}") for job in graph.jobs.values()}
+    lines += [f"  {_quoted(j.id)} [label={labels[j.id]}, fillcolor={_COLOURS[j.status]}];" for j in graph.jobs.values()]
     lines += [
         f"  {_quoted(e.parent_id)} -> {_quoted(e.child_id)}{' [style=dashed]' if e.optional else ''};"
         for e in graph.edges
@@ -146,7 +151,8 @@ def _quoted(text: str) -> str:
 def _mermaid(graph: Graph) -> str:
     numbers = {job_id: f"n{i}" for i, job_id in enumerate(graph.jobs)}
     lines = ["flowchart LR"]
-    lines += [f'  {numbers[j.id]}["{_entity(j.id)}"]:::{j.status}' for j in graph.jobs.values()]
+    labels = {job.id: _entity(f"{_name(job)} {job.id}") for job in graph.jobs.values()}
+    lines += [f'  {numbers[j.id]}["{labels[j.id]}"]:::{j.status}' for j in graph.jobs.values()]
     lines += [f"  {numbers[e.parent_id]} {'-.->' if e.optional else '-->'} {numbers[e.child_id]}" for e in graph.edges]
     lines += [f"  classDef {status} fill:{colour}" for status, colour in _COLOURS.items()]
     return "\n".join(lines)

@@ -16,6 +16,7 @@ from asyncjobs.backends.base import JobBackend
 from asyncjobs.backends.unreadable import PREFIX
 from asyncjobs.cli.context import Context, command
 from asyncjobs.cli.failures import FAILED, Failure
+from asyncjobs.cli.serving import given_token
 from asyncjobs.cli.stores import ChosenStore, shown
 from asyncjobs.exceptions import JobProcessorError, MissingExtraError
 from asyncjobs.models import JobStatus, WorkerInfo
@@ -23,6 +24,7 @@ from asyncjobs.paging import take_jobs
 from asyncjobs.plurals import counted
 from asyncjobs.processor import JobProcessor
 from asyncjobs.requests import JobQuery
+from asyncjobs.settings import WEB_TOKEN
 from asyncjobs.versions import own_version
 
 _SOUND_SQLITE = (3, 51, 3)
@@ -43,7 +45,11 @@ class Finding(Struct, frozen=True):
 
 
 @click.command()
-@click.option("--url", help="Also check the HTTP interface at this URL: does a proxy buffer its events?")
+@click.option(
+    "--url",
+    help="Also check the HTTP interface at this URL: does a proxy buffer its events? With ASYNCJOBS_WEB_TOKEN in the "
+    "environment, the request presents this token.",
+)
 @command
 async def doctor(context: Context, url: str | None) -> None:
     """Check the installation, the configuration, the store and its daemons. Exit code 1 if something is wrong."""
@@ -226,11 +232,17 @@ async def _stream(url: str) -> Finding:
             "warning", "the HTTP interface was not checked", MissingExtraError("client", what="checking it").hint
         )
     target = f"{url.rstrip('/')}/v1/events?after=0"
+    try:
+        token = given_token()
+    except Failure as failure:
+        return Finding("error", failure.message, failure.hint)
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
     began = time.monotonic()
     try:
-        async with httpx.AsyncClient(timeout=15) as client, client.stream("GET", target) as response:
+        async with httpx.AsyncClient(timeout=15) as client, client.stream("GET", target, headers=headers) as response:
             if response.status_code != 200:
-                return Finding("error", f"{target} answers {response.status_code}", "check auth= and the mount path")
+                mend = _mend_answer(response.status_code, has_token=token is not None)
+                return Finding("error", f"{target} answers {response.status_code}", mend)
             async for _ in response.aiter_bytes():
                 break
     except httpx.HTTPError as error:
@@ -245,3 +257,11 @@ async def _stream(url: str) -> Finding:
             "nginx: proxy_buffering off",
         )
     return Finding("ok", f"{url}: events arrive immediately ({1000 * took:.0f} ms)")
+
+
+def _mend_answer(status: int, *, has_token: bool) -> str:
+    """Return what to do about a status of the HTTP interface that is not 200."""
+    if status == 401:
+        unknown, needed = f"{WEB_TOKEN} has a token that is unknown there", f"set {WEB_TOKEN} to a token of its auth="
+        return unknown if has_token else needed
+    return "check auth= and the mount path"

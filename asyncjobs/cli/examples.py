@@ -45,7 +45,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "jobs watch": ("asyncjobs jobs watch 0660b1", "asyncjobs jobs watch --group film-1"),
     "legacy export": ("asyncjobs --db new.db legacy export old.db",),
-    "legacy import": ("asyncjobs legacy import cinema_jobs.db --dry-run",),
+    "legacy import": (
+        "asyncjobs legacy import cinema_jobs.db --dry-run",
+        "asyncjobs legacy import cinema_jobs.db --strict",
+    ),
     "version": ("asyncjobs version --json",),
     "web": ("asyncjobs web --port 8000",),
 }

@@ -77,4 +77,5 @@ def gate_lines(out: Output, job: Job, gate: Gate) -> Iterator[tuple[str, str]]:
 
 
 def _moment(moment: datetime) -> str:
-    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S}"
+    """Return a moment in local time, with its zone."""
+    return moment.astimezone().isoformat(" ", "seconds")

@@ -28,7 +28,7 @@ def groups() -> None:
 @click.option("--after", help="Continue after this group.")
 @command
 async def list_(context: Context, limit: int, after: str | None) -> None:
-    """List groups by name, with their progress."""
+    """List groups by name, with their progress. JSON has `--after` of the following ones as `next`."""
     async with context.store() as jp:
         found = await jp.backend.list_groups(after, limit)
     context.out.table(
@@ -45,6 +45,7 @@ async def list_(context: Context, limit: int, after: str | None) -> None:
             for group in found
         ],
         [group_item(group) for group in found],
+        found[-1].group if len(found) == limit else None,
     )
 
 

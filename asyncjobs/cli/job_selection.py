@@ -10,13 +10,26 @@ from msgspec.structs import replace
 from asyncjobs.cli.failures import USAGE, Failure
 from asyncjobs.exceptions import ConfigurationError
 from asyncjobs.metadata_filters import MetadataFilter, checked_filter, parse_texts
-from asyncjobs.models import Job
+from asyncjobs.models import Job, JobPage
 from asyncjobs.paging import take_jobs
 from asyncjobs.processor import JobProcessor
 from asyncjobs.requests import JobQuery
 from asyncjobs.settings import duration
 
 _PAGE = 500
+
+
+async def find_page(jp: JobProcessor, query: JobQuery, limit: int) -> JobPage:
+    """Return up to ``limit`` jobs of a query as one page, with the cursor of what follows them."""
+    jobs: list[Job] = []
+    cursor = query.cursor
+    while len(jobs) < limit:
+        page = await jp.find_jobs(replace(query, limit=min(_PAGE, limit - len(jobs)), cursor=cursor))
+        jobs += page
+        cursor = page.next
+        if cursor is None:
+            break
+    return JobPage(jobs, cursor)
 
 
 async def find(jp: JobProcessor, query: JobQuery, limit: int) -> list[Job]:

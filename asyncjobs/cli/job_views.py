@@ -14,7 +14,7 @@ from asyncjobs.cli.context import Context, command
 from asyncjobs.cli.failures import FAILED, REFUSED, TIMED_OUT, USAGE, Failure
 from asyncjobs.cli.gate_views import HEADS, find_gates, gate_lines, gate_row
 from asyncjobs.cli.hints import render_hint, retry_command
-from asyncjobs.cli.job_selection import find, parse_metadata, parse_seconds
+from asyncjobs.cli.job_selection import find_page, parse_metadata, parse_seconds
 from asyncjobs.cli.json_shapes import error_item, event_item, job_item
 from asyncjobs.cli.live_board import follow
 from asyncjobs.cli.output import Output, age, printable, seconds
@@ -52,6 +52,7 @@ _HEADS = ("id", "name", "status", "try", "age", "time", "error")
 @click.option(
     "-n", "--limit", type=click.IntRange(1, _MOST), default=50, show_default=True, help="Maximum number of jobs."
 )
+@click.option("--cursor", help="Continue a listing: `next` of its JSON.")
 @command
 async def list_(
     context: Context,
@@ -63,8 +64,9 @@ async def list_(
     open_gates: bool,
     oldest: bool,
     limit: int,
+    cursor: str | None,
 ) -> None:
-    """List jobs, newest first."""
+    """List jobs, newest first. JSON has the cursor of the following ones as `next`, null after the last."""
     query = JobQuery(
         status=[JobStatus(status) for status in statuses] or None,
         group=group,
@@ -73,22 +75,23 @@ async def list_(
         waits_for="answer" if open_gates else None,
         metadata=parse_metadata(fields),
         order="oldest" if oldest else "newest",
+        cursor=cursor,
     )
     async with context.store() as jp:
-        found = await find(jp, query, limit)
+        found = await find_page(jp, query, limit)
         gates = await find_gates(jp, found) if open_gates else {}
     out = context.out
     items = [job_item(job) for job in found]
     if open_gates:
-        out.table(HEADS, [gate_row(job, gates) for job in found], items)
+        out.table(HEADS, [gate_row(job, gates) for job in found], items, found.next)
     else:
-        out.table(_HEADS, [_row(out, job) for job in found], items)
+        out.table(_HEADS, [_row(out, job) for job in found], items, found.next)
     if not out.json:
         failed = sum(job.status is JobStatus.FAILED for job in found)
         # No command retries only the failed jobs of a queue, or with some metadata.
         all_failed = failed and not queue and not fields
         mend = f" · retry the failed: {retry_command(group=group, function=function)}" if all_failed else ""
-        more = f" (more: -n {limit * 10})" if len(found) == limit <= _MOST // 10 else ""
+        more = f" (more: -n {limit * 10})" if found.next is not None and limit <= _MOST // 10 else ""
         out.note(f"{counted(len(found), 'job')}{more}{mend}")
 
 

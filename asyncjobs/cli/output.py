@@ -108,16 +108,17 @@ class Output:
         glyph, ascii, colour = MARKS[status]
         return self.style(self.glyph(glyph, ascii), colour)
 
-    def table(self, heads: Sequence[str], rows: Iterable[Sequence[str]], items: Iterable[Any] | None = None) -> None:
-        """Print rows under heads; as JSON, ``items``, or the rows by their heads without them."""
+    def table(
+        self, heads: Sequence[str], rows: Iterable[Sequence[str]], items: Iterable[Any], following: str | None
+    ) -> None:
+        """Print rows under heads; as JSON, ``items``, and where the listing continues (None after its end)."""
         listed = [list(row) for row in rows]
         if self.json:
-            values = list(items) if items is not None else [dict(zip(heads, row, strict=True)) for row in listed]
             if self.form == "ndjson":
-                for value in values:
-                    self.data(value)
+                for item in items:
+                    self.data(item)
             else:
-                self.data({"schema": 1, "items": values})
+                self.data({"schema": 1, "items": list(items), "next": following})
         elif self.form == "plain":
             for row in listed:
                 self.text("\t".join(_plain(cell) for cell in row))

@@ -37,6 +37,11 @@ class Unit:
         file = () if store is None else ("--db", store)
         return [python, "-m", "asyncjobs", *file, *self.root, "daemon", "start", *self.start]
 
+    @property
+    def serves(self) -> bool:
+        """Return whether it serves the HTTP interface, too."""
+        return "--http" in self.start
+
     def check(self, python: str, store: str | None) -> list[str]:
         """Return the words of its health check."""
         named = self.root if store is None else ("--db", store)
@@ -56,8 +61,15 @@ After=network.target
 
 [Service]
 Type=notify
+# The user that owns the store. Without this line, the daemon runs as root.
+#User=jobs
 WorkingDirectory={unit.folder.replace("%", "%%")}
-{environment}ExecStart={command}
+# Its state file is in /var/lib/asyncjobs, since such a user may have no home. Other commands about this daemon find it
+# there with XDG_STATE_HOME=/var/lib.
+StateDirectory=asyncjobs
+StateDirectoryMode=0700
+Environment=XDG_STATE_HOME=%S
+{environment}{_TOKEN_FILE if unit.serves else ""}ExecStart={command}
 ExecReload=/bin/kill -HUP $MAINPID
 KillMode=mixed
 TimeoutStopSec={unit.timeout}
@@ -144,6 +156,10 @@ def _pod(unit: Unit, store: str | None, *more: str) -> str:
             timeoutSeconds: 10"""
 
 
+_TOKEN_FILE = """\
+# Has a line ASYNCJOBS_WEB_TOKEN=…, and is readable by root only. Without a token, HTTP answers this machine only.
+#EnvironmentFile=/etc/asyncjobs.env
+"""
 _ON_VOLUME = "/data/jobs.db"
 _LOCAL_VOLUME = "# The store must be on a local volume: SQLite's locks do not work over a network."
 _CREDENTIALS = "# The store is on the network. Its credentials are not in this file."

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from ipaddress import ip_address
 from typing import Any
 
 import anyio
 from anyio.abc import TaskStatus
 
 from asyncjobs.cli.failures import USAGE, Failure
-from asyncjobs.exceptions import MissingExtraError
+from asyncjobs.exceptions import ConfigurationError, MissingExtraError
 from asyncjobs.processor import JobProcessor
+from asyncjobs.settings import WEB_TOKEN
 
 
 def parse_address(text: str) -> tuple[str, int]:
@@ -23,6 +26,47 @@ def parse_address(text: str) -> tuple[str, int]:
     if not port.isdigit() or int(port) > 65_535:
         raise Failure(f"{text!r} is not an address", exit_code=USAGE, hint="use 127.0.0.1:8484 or :8484")
     return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def given_token() -> str | None:
+    """Return the token of ``ASYNCJOBS_WEB_TOKEN``; None where that is missing or empty.
+
+    :raises Failure: no interface would accept it.
+    """
+    token = os.environ.get(WEB_TOKEN) or None
+    if token is not None:
+        check_token(token, WEB_TOKEN)
+    return token
+
+
+def check_token(token: str, source: str) -> None:
+    """Check a token before the interface is served with it.
+
+    :raises Failure: it is too short, or has other characters than a token may have. The token is not part of it.
+    """
+    from asyncjobs.web.settings import WebConfig
+
+    try:
+        WebConfig(auth=token)
+    except ConfigurationError as error:
+        problem = str(error.args[0]).removeprefix("WebConfig.auth: ")
+        raise Failure(f"{source}: {problem}", exit_code=USAGE, hint=error.hint, code=error.code) from None
+
+
+def is_own_host(host: str) -> bool:
+    """Return whether only this machine reaches what listens on an address."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def closed_to_others(host: str) -> tuple[str, str]:
+    """Return what to report where an interface without a token listens for other machines, and what to do."""
+    return (
+        f"the HTTP interface listens on {host} and has no token: it answers this machine only",
+        f"set {WEB_TOKEN} for callers from elsewhere, or listen on 127.0.0.1",
+    )
 
 
 async def serve(

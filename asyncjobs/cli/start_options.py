@@ -13,7 +13,12 @@ from asyncjobs.cli.daemon_name import NAME
 
 _OPTIONS = (
     NAME,
-    click.option("--http", metavar="[HOST]:PORT", help="Also serve the HTTP interface; needs the extra 'web'."),
+    click.option(
+        "--http",
+        metavar="[HOST]:PORT",
+        help="Also serve the HTTP interface; needs the extra 'web'. With ASYNCJOBS_WEB_TOKEN in the environment, to "
+        "callers that present this token, else to this machine.",
+    ),
     click.option(
         "--allow",
         "allowed",

@@ -57,6 +57,7 @@ class StateFile:
     def __init__(self, name: str, store: str, folder: Path | None = None) -> None:
         self.name = name
         key = hashlib.sha256(store.encode("utf-8", "surrogateescape")).hexdigest()[:12]
+        self._key = key
         self.path = (folder or state_folder()) / f"{name}-{key}.json"
         self.last_lines = self.path.with_suffix(".last")
         """Path of the last lines of its log, which outlive the daemon."""
@@ -106,6 +107,11 @@ class StateFile:
     def look(self) -> Found | None:
         """Return the contents of the file, or None if there is none."""
         return look(self.path)
+
+    def find_workers(self) -> set[str]:
+        """Return the ids of the workers of all daemons on this store that have a state file in this folder."""
+        found = (look(path) for path in self.path.parent.glob(f"*-{self._key}.json"))
+        return {one.state.worker for one in found if one is not None and one.running and one.state is not None}
 
     def wait_released(self, timeout: float) -> bool:
         """Wait until the lock is free. Return False if that takes longer than ``timeout`` seconds."""

@@ -11,29 +11,36 @@ import click
 
 from asyncjobs.cli.context import Context, command
 from asyncjobs.cli.failures import USAGE, Failure
-from asyncjobs.cli.serving import serve
+from asyncjobs.cli.serving import check_token, is_own_host, serve
 from asyncjobs.cli.signals import Kept
 from asyncjobs.observability.logs import set_up
-
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+from asyncjobs.settings import WEB_TOKEN
 
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65_535), default=8484, show_default=True, help="Port to listen on.")
-@click.option("--token", help="Token that every request must present; 'new' generates one.")
+@click.option(
+    "--token",
+    envvar=WEB_TOKEN,
+    show_envvar=True,
+    help="Token that every request must present; 'new' generates one. Other users see it in the list of processes; "
+    "they do not see the variable.",
+)
 @command
 async def web(context: Context, host: str, port: int, token: str | None) -> None:
     """Serve the HTTP interface of the store, without running jobs. Ctrl-C stops it."""
-    if token is None and host not in _LOOPBACK:
+    if token is None and not is_own_host(host):
         raise Failure(
             f"without a token, everyone who reaches {host} would have access",
             exit_code=USAGE,
-            hint="--token new generates a token",
+            hint=f"--token new generates a token; {WEB_TOKEN} in the environment gives your own",
         )
     if token == "new":
         token = secrets.token_urlsafe(24)
         context.out.text(f"token: {token}")
+    elif token is not None:
+        check_token(token, "the token")
     redact = context.redact
     set_up(context.log_config, colour=context.out.colour)
     async with context.store(must_exist=False) as jp, anyio.create_task_group() as tasks:

@@ -47,7 +47,8 @@ class Exported(Struct, frozen=True):
 
 
 class ExportReport(Struct, frozen=True):
-    """What was written. ``unusable`` names the jobs that have no place there: an id is there once, for all movies."""
+    """What was written. ``unusable`` names what is not there: an id has one place, for all movies; and what an import
+    has left out cannot come back."""
 
     target: str
     jobs: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -22,11 +23,20 @@ _NOTE = """
 INSERT OR REPLACE INTO tracked_imports(source, size, changed_at, imported_at) VALUES (?, ?, ?, ?)"""
 
 
+class OldMovie(Struct, frozen=True):
+    """What an old file has of a movie: how many jobs with which status, and whether it has a state."""
+
+    movie_id: str
+    statuses: Mapping[str, int]
+    state: bool
+
+
 class ImportReport(Struct, frozen=True):
     """What an import has done, or would do.
 
     ``jobs`` and ``states`` count what came over, ``movies`` the movies that these are of, ``unchanged`` the jobs and
-    states that are there already, as new or newer. ``unusable`` names each row that cannot be taken over.
+    states that are there already, as new or newer. ``unusable`` names each row that cannot be taken over. ``of_movies``
+    is what the old file has, by name, whatever of it is there already.
     """
 
     source: str
@@ -36,6 +46,7 @@ class ImportReport(Struct, frozen=True):
     states: int
     unchanged: int
     unusable: list[Unusable]
+    of_movies: list[OldMovie]
 
 
 class _Rows(Struct, frozen=True):
@@ -69,6 +80,16 @@ def preview(source: Path, file: RecordFile) -> ImportReport:
             if read_version(connection, str(file.path)):
                 jobs, states = _newer(connection, rows)
     return _report(source, file.path, rows, jobs, states)
+
+
+def find_unusable(source: Path) -> list[Unusable]:
+    """Return the rows of an old file that an import leaves out."""
+    return _convert(read_old(source)).unusable
+
+
+def find_sources(connection: sqlite3.Connection) -> list[str]:
+    """Return the paths of the old files that were imported."""
+    return [source for (source,) in connection.execute("SELECT source FROM tracked_imports ORDER BY imported_at")]
 
 
 def find_import(connection: sqlite3.Connection, source: Path) -> Mark | None:
@@ -136,4 +157,15 @@ def _report(
 ) -> ImportReport:
     movies = {row.movie_id for row in (*jobs, *states)}
     unchanged = len(rows.jobs) + len(rows.states) - len(jobs) - len(states)
-    return ImportReport(str(source), str(target), len(jobs), len(movies), len(states), unchanged, rows.unusable)
+    return ImportReport(
+        str(source), str(target), len(jobs), len(movies), len(states), unchanged, rows.unusable, _of_movies(rows)
+    )
+
+
+def _of_movies(rows: _Rows) -> list[OldMovie]:
+    counts: dict[str, Counter[str]] = {}
+    for job in rows.jobs:
+        counts.setdefault(job.movie_id, Counter())[job.status] += 1
+    states = {state.movie_id for state in rows.states}
+    names = sorted(counts.keys() | states)
+    return [OldMovie(name, dict(counts.get(name, Counter())), name in states) for name in names]

@@ -76,7 +76,12 @@ class Job(Model):
         self.__dict__["_noted"] = movie_id, self.status
         return self
 
+    def noted_status(self, movie_id: str) -> JobStatus | None:
+        """Return the status that it was saved or returned with; None if nothing was noted for this movie."""
+        noted: tuple[str, JobStatus] | None = self.__dict__.get("_noted")
+        return None if noted is None or noted[0] != movie_id else noted[1]
+
     def is_unchanged(self, movie_id: str) -> bool | None:
         """Return whether its status is still the noted one; None if nothing was noted for this movie."""
-        noted: tuple[str, JobStatus] | None = self.__dict__.get("_noted")
-        return None if noted is None or noted[0] != movie_id else noted[1] == self.status
+        noted = self.noted_status(movie_id)
+        return None if noted is None else noted == self.status

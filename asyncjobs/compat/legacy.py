@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from asyncjobs.backends.base import JobBackend
 from asyncjobs.compat import records
 from asyncjobs.compat.exporting import STATES, Exported, ExportReport, write_old
 from asyncjobs.compat.file import RecordFile
-from asyncjobs.compat.importing import ImportReport, import_tables, preview
+from asyncjobs.compat.importing import ImportReport, find_sources, find_unusable, import_tables, preview
 from asyncjobs.compat.old_file import Kind, look, read_old
+from asyncjobs.compat.old_rows import Unusable
 from asyncjobs.compat.places import beside
 from asyncjobs.compat.rows import job_row
 from asyncjobs.compat.run_jobs import find_tracked, of_all, show_jobs
 from asyncjobs.compat.tables import read_version
 from asyncjobs.config import SQLiteConfig
-from asyncjobs.exceptions import ConfigurationError
+from asyncjobs.exceptions import ConfigurationError, JobProcessorError
 
 _FIELD = "legacy"
 
@@ -58,14 +62,29 @@ def export_old(file: RecordFile, target: str | os.PathLike[str], of_processor: S
     :raises ConfigurationError: the new file exists, or cannot be made. BackendError: one cannot be read or written.
     """
     found: list[records.Record] = []
+    sources: list[str] = []
     states: list[tuple[Any, ...]] = []
     with file.reading() as connection:
         if read_version(connection, str(file.path)):  # a store that no tracker has used yet stays as it is
             found = records.find_all(connection)
             states = connection.execute(STATES).fetchall()
+            sources = find_sources(connection)
     run = {(job.movie_id, job.row[0]) for job in of_processor}
     kept = [Exported(record.movie_id, job_row(record.job)) for record in found]
-    return write_old(target, [*(job for job in kept if (job.movie_id, job.row[0]) not in run), *of_processor], states)
+    jobs = [*(job for job in kept if (job.movie_id, job.row[0]) not in run), *of_processor]
+    report = write_old(target, jobs, states)
+    there = {(job.movie_id, job.row[0]) for job in jobs} | {(state[0], None) for state in states}
+    left_out = [row for row in _never_imported(sources) if (row.movie_id, row.id) not in there]
+    return replace(report, unusable=[*report.unusable, *left_out])
+
+
+def _never_imported(sources: Iterable[str]) -> Iterator[Unusable]:
+    """Yield the rows of imported files that were left out, as far as these files are still there."""
+    for source in sources:
+        with suppress(JobProcessorError):  # it was changed or moved away, and the export is complete without it
+            if look(Path(source)) is Kind.OLD:
+                for row in find_unusable(Path(source)):
+                    yield Unusable(row.movie_id, row.id, f"it was not imported from {source}: {row.reason}")
 
 
 async def find_run_jobs(backend: JobBackend) -> list[Exported]:

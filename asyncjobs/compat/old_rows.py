@@ -43,6 +43,11 @@ class OldJob(Struct, frozen=True):
     updated_at: str
     row: tuple[Any, ...]
 
+    @property
+    def status(self) -> str:
+        """Return the status, which is a known one."""
+        return self.row[JOB_COLUMNS.index("status")]
+
 
 class OldState(Struct, frozen=True):
     """A state of an old file; ``row`` has the columns of ``STATE_COLUMNS``."""

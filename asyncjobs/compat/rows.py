@@ -107,3 +107,4 @@ def fill_state(state: PipelineState, row: Sequence[Any]) -> None:
         setattr(state, name, bool(flag))
     state.screenplay_hash = kept
     state.screenplay_dict = json.loads(data) if data else None
+    state.note(row)

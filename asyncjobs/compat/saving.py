@@ -5,14 +5,14 @@ Nothing is stored here. So what can be refused is refused before anything of the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct, field
 
 from asyncjobs import models
 from asyncjobs.compat.job import Job, JobStatus
-from asyncjobs.compat.rows import job_row
+from asyncjobs.compat.rows import STATE_COLUMNS, job_row
 from asyncjobs.compat.run_jobs import describe, show_status
 from asyncjobs.exceptions import ConfigurationError, JobConflictError, JobStateError, UnknownDependencyError
 from asyncjobs.plurals import counted
@@ -45,11 +45,35 @@ class Saved(Struct, frozen=True):
         return self.job.func is not None and self.status is JobStatus.PENDING
 
 
+class SavedState(Struct, frozen=True):
+    """A state to be saved.
+
+    :param row: its row.
+    :param noted: the row that it was loaded or saved with before; None if it is new.
+    """
+
+    row: tuple[Any, ...]
+    noted: tuple[Any, ...] | None
+
+    def find_lost(self, stored: Sequence[Any]) -> list[str]:
+        """Return the columns that are set in the stored row and not in this one, and were not reset by the program."""
+        noted = self.noted or (None,) * len(self.row)
+        columns = zip(STATE_COLUMNS, stored, self.row, noted, strict=True)
+        return [name for name, there, here, before in columns if there and not here and not before]
+
+    def keep(self, stored: Sequence[Any], names: Collection[str]) -> tuple[Any, ...]:
+        """Return the row with the stored values of some columns."""
+        columns = zip(STATE_COLUMNS, stored, self.row, strict=True)
+        return tuple(there if name in names else here for name, there, here in columns)
+
+
 class Plan(Struct):
     """What saving jobs means.
 
     ``again``: jobs that were submitted before, and have not ended: the caller runs them while no worker is alive.
     ``replaced``: ids of records that a submitted job takes the place of.
+    ``kept``: ids of pending jobs with a ``func`` that are completed records, and stay so. ``has_work``: whether the
+    processor is to run any of those that are saved, or has run it already.
     """
 
     submit: list[JobRequest] = field(default_factory=list[JobRequest])
@@ -58,6 +82,8 @@ class Plan(Struct):
     cancel: list[str] = field(default_factory=list[str])
     rows: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
     replaced: list[str] = field(default_factory=list[str])
+    kept: list[str] = field(default_factory=list[str])
+    has_work: bool = False
 
 
 def check_jobs(jobs: Sequence[Job]) -> list[Saved]:
@@ -110,18 +136,30 @@ def plan_save(movie_id: str, jobs: Sequence[Saved], facts: Facts) -> Plan:
     :raises UnknownDependencyError: a dependency does not exist.
     :raises JobConflictError: the id in the store belongs to another job.
     """
-    plan = Plan()
+    plan = Plan(has_work=any(saved.is_work for saved in jobs))
     together = {saved.id: saved for saved in jobs}
     for saved in jobs:
         job = facts.run.get(saved.id)
         if job is not None:
             _decide(plan, movie_id, saved, job)
+        elif saved.is_work and _is_done(movie_id, saved, facts):
+            plan.kept.append(saved.id)
         elif saved.is_work:
             plan.submit.append(_request(movie_id, saved, together, facts))
             plan.replaced.append(saved.id)
         else:
             plan.rows.append(saved.row)
     return plan
+
+
+def _is_done(movie_id: str, saved: Saved, facts: Facts) -> bool:
+    """Return whether a job to be run is a completed record, which the program does not want to have run again.
+
+    It wants that where it has set the completed job that it knew to pending. A new object, as a program makes it that
+    is started again, is no wish, as little as for a job that the processor has completed.
+    """
+    completed = facts.records.get(saved.id) is JobStatus.COMPLETED
+    return completed and saved.job.noted_status(movie_id) is not JobStatus.COMPLETED
 
 
 def _decide(plan: Plan, movie_id: str, saved: Saved, job: models.Job) -> None:
@@ -184,7 +222,7 @@ def _dependency(movie_id: str, job_id: str, name: str, together: Mapping[str, Sa
         return facts.run[name].id
     beside = together.get(name)
     if beside is not None and beside.is_work:
-        return kernel_id(movie_id, name)
+        return None if _is_done(movie_id, beside, facts) else kernel_id(movie_id, name)
     status = facts.records.get(name) if beside is None else beside.status
     if status is None:
         raise UnknownDependencyError(job_id, [name])

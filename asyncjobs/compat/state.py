@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -68,6 +68,15 @@ class PipelineState(Model):
         own = (self.base_dir, self.characters_dir, self.images_dir, self.videos_dir, self.audio_dir, self.output_dir)
         for folder in own:
             folder.mkdir(parents=True, exist_ok=True)
+
+    def note(self, row: Sequence[Any]) -> None:
+        """Note the row that the tracker has saved for this state, or made it of."""
+        self.__dict__["_noted"] = self.movie_id, tuple(row)
+
+    def noted_row(self) -> tuple[Any, ...] | None:
+        """Return the row that it was saved or loaded with; None if nothing was noted for this movie."""
+        noted: tuple[str, tuple[Any, ...]] | None = self.__dict__.get("_noted")
+        return None if noted is None or noted[0] != self.movie_id else noted[1]
 
     # -- jobs
 

@@ -13,7 +13,7 @@ from asyncjobs.compat.opening import StoreOpening
 from asyncjobs.compat.places import open_records
 from asyncjobs.compat.reading import Reader, by_age
 from asyncjobs.compat.rows import checked_text, state_row
-from asyncjobs.compat.saving import check_jobs
+from asyncjobs.compat.saving import SavedState, check_jobs
 from asyncjobs.compat.state import PipelineState
 from asyncjobs.compat.writing import Saver
 from asyncjobs.processor import JobProcessor
@@ -64,7 +64,9 @@ class JobTracker:
         """Save a job of a movie, or replace the one with its id.
 
         With a ``func``, a pending job is submitted. One that the processor runs already gets no record: if its status
-        was not changed, nothing happens; otherwise this is ``update_job_status``.
+        was not changed, nothing happens; otherwise this is ``update_job_status``. Where the file has a completed
+        record of this movie and id, that stays and nothing is submitted, with a logged warning: setting the status of
+        the job that was loaded from there to pending runs it again.
 
         :raises ValueError: a field has a value that it cannot have. TypeError: JSON cannot take the metadata.
         :raises SubmissionError: it cannot be submitted. JobStateError: see ``update_job_status``.
@@ -114,13 +116,17 @@ class JobTracker:
     def save_state(self, state: PipelineState) -> None:
         """Save a state with its jobs: all of it, or nothing. Of two jobs with one id, the last one stays.
 
-        Jobs with ``func`` are one batch, in any order. What one of them is refused for refuses the whole call.
+        Jobs with ``func`` are one batch, in any order. What one of them is refused for refuses the whole call. Beside
+        such jobs, flags of stages and the screenplay that the file has stay where this state, which was not loaded
+        from there, has none. Without, they are replaced, with a logged warning.
 
         :raises: as ``save_job``. TypeError: JSON cannot take the screenplay.
         """
         row = state_row(_checked(state, PipelineState))
         movie_id = _text("PipelineState.movie_id", state.movie_id)
-        self._saver.save(movie_id, check_jobs([_checked(job, Job) for job in state.jobs]), row)
+        saved = SavedState(row, state.noted_row())
+        self._saver.save(movie_id, check_jobs([_checked(job, Job) for job in state.jobs]), saved)
+        state.note(row)
 
     def load_state(self, movie_id: str, base_dir: str | os.PathLike[str] = "./output") -> PipelineState | None:
         """Return the state of a movie with its jobs, by ``created_at``; None if none was saved.

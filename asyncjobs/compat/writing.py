@@ -6,8 +6,8 @@ submitted jobs, and saving the same again completes it.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
-from typing import Any
 
 from asyncjobs import models
 from asyncjobs.compat import records
@@ -16,12 +16,18 @@ from asyncjobs.compat.job import JobStatus
 from asyncjobs.compat.opening import StoreOpening
 from asyncjobs.compat.reading import Reader
 from asyncjobs.compat.run_jobs import find_tracked, of_movie
-from asyncjobs.compat.saving import Facts, Plan, Saved, decide_status, kernel_id, plan_save
+from asyncjobs.compat.saving import Facts, Plan, Saved, SavedState, decide_status, kernel_id, plan_save
 from asyncjobs.core.codec import describe_callable
 from asyncjobs.exceptions import JobStateError
+from asyncjobs.plurals import counted
 from asyncjobs.runtime.engine import Engine
+from asyncjobs.safe_logging import SafeLogger
 
 _AT_ONCE = 500
+_NAMED = 10
+"""Jobs whose ids a line of the log has."""
+
+logger = SafeLogger("asyncjobs.compat")
 
 
 class Saver:
@@ -32,7 +38,7 @@ class Saver:
         self._opening = opening
         self._reader = reader
 
-    def save(self, movie_id: str, jobs: Sequence[Saved], state: Sequence[Any] | None = None) -> None:
+    def save(self, movie_id: str, jobs: Sequence[Saved], state: SavedState | None = None) -> None:
         """Save jobs of a movie, and its state if there is one.
 
         :raises JobProcessorError: one of them is refused; then nothing was saved.
@@ -48,6 +54,7 @@ class Saver:
                 if plan.retry and not may_run:
                     raise self._opening.refusal_to_run("a job that is retried")
                 await self._carry_out(engine, movie_id, plan, state)
+                _warn_kept(movie_id, [saved for saved in jobs if saved.id in plan.kept])
 
             self._opening.call(save, runs=True)
         else:
@@ -82,7 +89,7 @@ class Saver:
         with self._file.reading() as connection:
             return records.has_submissions(connection, movie_id)
 
-    async def _carry_out(self, engine: Engine, movie_id: str, plan: Plan, state: Sequence[Any] | None) -> None:
+    async def _carry_out(self, engine: Engine, movie_id: str, plan: Plan, state: SavedState | None) -> None:
         if plan.submit:
             described = [describe_callable(request.func) for request in plan.submit]
             with self._file.writing() as connection:
@@ -105,14 +112,54 @@ class Saver:
         run = {job_id: job for (_, job_id), job in tracked.items()}
         return Facts(run, statuses, taken)
 
-    def _put(self, movie_id: str, plan: Plan, state: Sequence[Any] | None) -> None:
+    def _put(self, movie_id: str, plan: Plan, state: SavedState | None) -> None:
         if not (plan.rows or plan.replaced) and state is None:
             return
         with self._file.writing() as connection:
             if state is not None:
-                records.put_state(connection, movie_id, state)
+                _put_state(connection, movie_id, state, keeps=plan.has_work)
             records.remove_jobs(connection, movie_id, plan.replaced)
             records.put_jobs(connection, movie_id, plan.rows)
+
+
+def _put_state(connection: sqlite3.Connection, movie_id: str, state: SavedState, *, keeps: bool) -> None:
+    """Save a state; what it would lose without a wish of the program is kept beside jobs to run, else logged.
+
+    A program that hands jobs to the processor saves a new state at each start, to go on. One that keeps records alone
+    replaces a state by another, as with the old tracker.
+    """
+    stored = records.find_state(connection, movie_id)
+    lost = [] if stored is None else state.find_lost(stored)
+    row = state.row
+    if stored is not None and lost and keeps:
+        row = state.keep(stored, lost)
+    elif lost:
+        logger.warning(
+            "movie %r: saving a state that does not have what was saved before has reset %s; go on with the state that "
+            "tracker.load_state(%r) returns to keep it",
+            movie_id,
+            ", ".join(lost),
+            movie_id,
+        )
+    records.put_state(connection, movie_id, row)
+
+
+def _warn_kept(movie_id: str, kept: Sequence[Saved]) -> None:
+    """Log which jobs are not submitted because they are completed records, but for those saved so before."""
+    new = [saved.id for saved in kept if not saved.job.is_unchanged(movie_id)]
+    if new:
+        logger.warning(
+            "movie %r: not submitted, and left as they are, because they completed before: %s; to run one again, set "
+            "the status of the job that tracker.load_state(%r) returns to pending, and save it",
+            movie_id,
+            _listed(new),
+            movie_id,
+        )
+
+
+def _listed(job_ids: Sequence[str]) -> str:
+    more = len(job_ids) - _NAMED
+    return ", ".join(map(repr, job_ids[:_NAMED])) + (f" and {counted(more, 'more', 'more')}" if more > 0 else "")
 
 
 async def _decide(engine: Engine, plan: Plan) -> None:

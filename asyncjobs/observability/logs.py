@@ -19,7 +19,7 @@ from msgspec import json
 
 from asyncjobs.config import LoggingConfig
 from asyncjobs.observability.last_lines import LastLines
-from asyncjobs.runtime.context import find_current_job
+from asyncjobs.runtime.context import find_log_fields
 
 FIELDS = ("job_id", "attempt", "group", "worker_id")
 _LEVELS = {logging.DEBUG: "DEBUG", logging.INFO: "INFO", logging.WARNING: "WARN", logging.ERROR: "ERROR"}
@@ -74,11 +74,9 @@ def set_up(
 
 
 def _add_fields(record: logging.LogRecord) -> bool:
-    job = find_current_job()
-    if job is not None:
-        for name, value in (("job_id", job.id), ("attempt", job.attempt), ("group", job.group)):
-            if not hasattr(record, name):
-                setattr(record, name, value)
+    for name, value in find_log_fields().items():
+        if not hasattr(record, name):
+            setattr(record, name, value)
     return True
 
 

@@ -82,6 +82,14 @@ def find_current_job() -> JobContext | None:
     return _current.get()
 
 
+def find_log_fields() -> dict[str, object]:
+    """Return what a record of the body that calls this is to have, by name; nothing outside of one."""
+    job = _current.get()
+    if job is None:
+        return {}
+    return {"job_id": job.id, "attempt": job.attempt, "group": job.group, "worker_id": job.worker_id}
+
+
 def current_in(context: Context | None) -> JobContext | None:
     """Return the job to which a context of contextvars belongs, or None."""
     return None if context is None else context.get(_current)
@@ -165,6 +173,11 @@ class JobContext(StepMethods, GateMethods, QuestionMethods, CrewAIMethods):
     def group(self) -> str | None:
         """The job's group."""
         return self._group
+
+    @property
+    def worker_id(self) -> str:
+        """The id of the worker that runs this attempt, as in ``jp.workers()``."""
+        return self._ref.worker
 
     @property
     def cancelled(self) -> bool:

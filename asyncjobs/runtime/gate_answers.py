@@ -60,11 +60,12 @@ class GateAnswers:
             answer = await in_thread(encode_answer, job, value, by, None, self._largest, abandon_on_cancel=True)
         else:
             answer = encode_answer(job, value, by, known, self._largest)
-        return await self._give(answer)
+        return await self._give(answer, job.group)
 
     async def reject_job(self, job_id: str, reason: object, by: object) -> JobStatus:
         """Reject a gate; return its new status."""
-        return await self._give(encode_rejection(await self._find(job_id), reason, by))
+        job = await self._find(job_id)
+        return await self._give(encode_rejection(job, reason, by), job.group)
 
     async def _find(self, job_id: str) -> Job:
         job_id = checked_id(job_id)
@@ -73,12 +74,12 @@ class GateAnswers:
             raise await not_found(self._backend, job_id)
         return job
 
-    async def _give(self, answer: Answer) -> JobStatus:
+    async def _give(self, answer: Answer, group: str | None) -> JobStatus:
         """Send an answer, again if the response is lost: an answer that was stored is then accepted again."""
         try:
             status = await patiently(lambda _: self._backend.answer_gate(answer), tries=self._tries, clock=self._clock)
         except JobNotFoundError:
             raise await not_found(self._backend, answer.job_id) from None
         self._nudge()
-        job_log.log_answered(answer.job_id, status, answer.by)
+        job_log.log_answered(answer.job_id, group, status, answer.by)
         return status

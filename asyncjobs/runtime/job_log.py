@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from asyncjobs.backends.base import AttemptEnd, AttemptRef, ClaimedJob, NewJob
@@ -26,6 +27,10 @@ _AFTER = {
     OutcomeKind.INTERRUPTED: (JobStatus.PENDING, JobStatus.FAILED, JobStatus.CANCELLED),
 }
 """The possible statuses after an outcome; a stored cancel request makes the job ``cancelled``."""
+_MOST_GROUPS = 10_000
+_groups: dict[AttemptRef, str] = {}
+"""The groups of attempts of this process that have begun and not ended: an outcome does not carry its group. Of those
+whose outcome is never logged, such as the attempts of a lost lease, the newest are kept."""
 _WORDS = {
     JobStatus.COMPLETED: "completed",
     JobStatus.FAILED: "failed",
@@ -44,11 +49,11 @@ def log_submitted(jobs: Sequence[NewJob]) -> None:
         logger.info("… and %s submitted with them", counted(len(jobs) - 3, "more job"))
 
 
-def log_answered(job_id: str, status: JobStatus, by: str | None) -> None:
+def log_answered(job_id: str, group: str | None, status: JobStatus, by: str | None) -> None:
     """Log that a gate has ended by an answer or a rejection from this process."""
     verb = "answered" if status is JobStatus.COMPLETED else "rejected"
     given = "" if by is None else f" by {by!r}"
-    logger.info("gate %r was %s%s", job_id, verb, given, extra={"job_id": job_id})
+    logger.info("gate %r was %s%s", job_id, verb, given, extra={"job_id": job_id, "group": group})
 
 
 def log_started(job: ClaimedJob) -> None:
@@ -56,6 +61,8 @@ def log_started(job: ClaimedJob) -> None:
 
     A claim joins the transaction of a submission, and gets its response first.
     """
+    if job.group is not None:
+        _remember(job.attempt, job.group)
     if logger.isEnabledFor(logging.INFO):
         asyncio: Any = sys.modules.get("asyncio")
         loop: Any = None if asyncio is None else asyncio._get_running_loop()
@@ -63,6 +70,13 @@ def log_started(job: ClaimedJob) -> None:
             _log_start(job)
         else:
             loop.call_soon(_log_start, job)
+
+
+def _remember(attempt: AttemptRef, group: str) -> None:
+    _groups[attempt] = group
+    if len(_groups) > _MOST_GROUPS:
+        with suppress(StopIteration, RuntimeError):  # another thread has taken some meanwhile
+            _groups.pop(next(iter(_groups)), None)
 
 
 def _log_start(job: ClaimedJob) -> None:
@@ -76,6 +90,7 @@ def log_outcome(end: AttemptEnd, result: JobStatus | Stale, *, again: bool = Fal
         succeeded.
     """
     attempt, outcome = end.attempt, end.outcome
+    fields = _fields(attempt, _groups.pop(attempt, None))
     if again and isinstance(result, Stale) and _is_ours(result, end):
         result = result.status
     if isinstance(result, Stale):
@@ -83,7 +98,7 @@ def log_outcome(end: AttemptEnd, result: JobStatus | Stale, *, again: bool = Fal
             "job %r: the outcome of attempt %d came too late and was refused",
             attempt.job_id,
             attempt.attempt,
-            extra=_fields(attempt),
+            extra=fields,
         )
     elif outcome.kind is OutcomeKind.FAILED and outcome.error is not None and result is not JobStatus.CANCELLED:
         error = outcome.error
@@ -97,10 +112,10 @@ def log_outcome(end: AttemptEnd, result: JobStatus | Stale, *, again: bool = Fal
             attempt.attempt,
             error.error_type,
             error.message,
-            extra={**_fields(attempt), "traceback_text": error.traceback_text},
+            extra={**fields, "traceback_text": error.traceback_text},
         )
     elif logger.isEnabledFor(logging.INFO):
-        logger.info("job %r %s", attempt.job_id, _WORDS.get(result, f"is {result}"), extra=_fields(attempt))
+        logger.info("job %r %s", attempt.job_id, _WORDS.get(result, f"is {result}"), extra=fields)
 
 
 def _is_ours(result: Stale, end: AttemptEnd) -> bool:
@@ -108,7 +123,7 @@ def _is_ours(result: Stale, end: AttemptEnd) -> bool:
     return result.attempt == end.attempt.attempt and result.status in _AFTER[end.outcome.kind]
 
 
-def _fields(attempt: AttemptRef, group: str | None = None) -> dict[str, object]:
+def _fields(attempt: AttemptRef, group: str | None) -> dict[str, object]:
     fields: dict[str, object] = {
         "job_id": attempt.job_id,
         "attempt": attempt.attempt,

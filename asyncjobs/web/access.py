@@ -107,7 +107,7 @@ class Guard:
         if not self._is_near(connection):
             raise WebError(
                 403,
-                "closed",
+                "local-only",
                 "without auth=, only this machine has access",
                 hint="asgi_app(auth=secrets.token_urlsafe()), or asgi_app(auth=asyncjobs.web.allow_anyone) if the "
                 "host application controls access",

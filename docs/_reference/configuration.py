@@ -9,9 +9,9 @@ import asyncjobs
 from asyncjobs.cli.config import meanings, plain, toml
 from asyncjobs.cli.start_options import StartOptions
 from asyncjobs.config import BackendType
-from asyncjobs.settings import PREFIX, REDACT, SECTIONS, flag_of
+from asyncjobs.settings import PREFIX, REDACT, SECTIONS, WEB_TOKEN, flag_of
 
-HEAD = """\
+HEAD = f"""\
 # Configuration
 
 A program passes these as fields: `JobProcessor(SQLiteConfig(db_path=…), daemon=DaemonConfig(num_workers=8))`. Commands
@@ -20,6 +20,10 @@ flags; a flag wins over a variable, a variable over the file.
 
 Durations are numbers of seconds, or texts such as `30s`, `5m`, `12h`, `7d`; sizes are numbers of bytes, or texts such
 as `64MB`. `asyncjobs config show --origin` prints the settings in effect, and where each comes from.
+
+Two variables are no settings: `{PREFIX}CONFIG` names the file, as `--config` does, and `{WEB_TOKEN}` has the token with
+which `asyncjobs web` and `daemon start --http` serve the HTTP interface, and `doctor --url` asks it. No command prints
+it.
 """
 TOP = {
     "app": ("", "The `JobProcessor` of your program, for the command line: `package.module:jp`."),

@@ -65,7 +65,7 @@ async def test_a_dependency_does_not_guard_a_mount() -> None:
     async with jp, here:
         assert (await here.get("/jobs/v1/jobs")).status_code == 200
     async with jp, asking(app) as client:  # its name is allowed, and its place is not
-        assert (await client.get("/jobs/v1/jobs")).json()["code"] == "closed"
+        assert (await client.get("/jobs/v1/jobs")).json()["code"] == "local-only"
 
 
 @pytest.mark.anyio

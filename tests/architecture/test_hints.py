@@ -55,17 +55,12 @@ TABLE = Words("a part of a request to DynamoDB, which nobody sees")
 
 SQS = Words("tried by make test-sqs, where the emulator is")
 
-LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = runs.LISTED | {
+LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
+    **runs.LISTED,
+    **tracker.LISTED,
+    **web.LISTED,
     ("clock.py", "asyncjobs.testing.ManualClock(), for tests"): calls.options,
     ("cli/legacy.py", "name a file with --db"): SQS,
-    ("compat/legacy.py", "name another file with --db, or none: then it is the one beside it"): tracker.old_files,
-    ("compat/places.py", "{} --dry-run"): tracker.old_files,
-    ("compat/opening.py", "JobProcessor({})"): tracker.trackers,
-    ("compat/opening.py", "both need one file: JobProcessor({}), or JobTracker({}, …)"): tracker.trackers,
-    (
-        "compat/opening.py",
-        "async with JobProcessor(tracker.file) as jp: JobTracker(…, processor=jp) has it run beside the loop",
-    ): tracker.trackers,
     ("backends/select.py", "put it into the settings: SQLiteConfig(db_path=…)"): calls.stores,
     ("config/sqs.py", "give the name instead of the ARN, and the region as region='…'"): calls.settings_of_sqs,
     ("config/sqs.py", "name an S3 bucket for larger values: bucket='…'"): calls.settings_of_sqs,
@@ -133,7 +128,10 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = runs.LISTED | {
         "cli/context.py",
         "start a daemon: pass your program's JobProcessor with --app, or the modules of its jobs with --allow",
     ): commands.a_module_that_is_not_here,
-    ("cli/context.py", "submit a job first, or choose another store with --db PATH"): commands.a_store_without_a_worker,
+    (
+        "cli/context.py",
+        "submit a job first, or choose another store with --db PATH",
+    ): commands.a_store_without_a_worker,
     ("cli/daemon.py", "asyncjobs daemon stop --now{} hands its jobs back immediately"): commands.a_daemon_with_jobs,
     ("cli/daemon.py", "check who created it, then remove it: rm {}"): commands.a_state_file_that_is_a_link,
     ("cli/daemon_name.py", " --name {}"): Words("a part of other commands, which are run"),
@@ -164,7 +162,10 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = runs.LISTED | {
     ("cli/job_views.py", "--wait waits for it"): commands.a_daemon_with_jobs,
     ("cli/job_views.py", "give a job id or --group"): commands.a_store_without_a_worker,
     ("cli/job_views.py", "asyncjobs jobs list shows the jobs"): commands.a_store_without_a_worker,
-    ("cli/web.py", "--token new generates a token"): commands.the_web_for_others,
+    (
+        "cli/web.py",
+        "--token new generates a token; {} in the environment gives your own",
+    ): commands.the_web_for_others,
     ("client/errors.py", 'JobsClient(base_url, token="…") with a token that the server knows'): web.who_may_ask,
     ("client/handle.py", "ClientHandle({})"): NAME,
     ("client/jobs.py", "JobsClient({})"): NAME,
@@ -290,7 +291,10 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = runs.LISTED | {
     ("exceptions.py", "await handle.retry() opens it again"): OPENED,
     ("error_texts.py", "await jp.handle({}).retry()"): calls.waiting_in_a_body,
     ("exceptions.py", 'choose another job_id, or pass if_exists="return" to get the existing job'): calls.options,
-    ("exceptions.py", 'nothing was lost; submit .request again with if_exists="return"'): calls.a_store_that_is_away,
+    (
+        "exceptions.py",
+        'nothing was lost; submit .request again with if_exists="return"',
+    ): calls.a_store_that_is_away,
     ("versions.py", "pip install {}"): calls.a_part_that_is_not_installed,
     (
         "exceptions.py",
@@ -373,7 +377,10 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = runs.LISTED | {
         "give the function itself, not its name or what it returns: functions=[render]",
     ): calls.functions,
     ("runtime/argument_checks.py", "JobQuery(status='failed'), JobQuery(group='comics'), …"): calls.options,
-    ("runtime/argument_checks.py", "map_jobs(render, [path]); submit_job(render, path) calls it once"): calls.options,
+    (
+        "runtime/argument_checks.py",
+        "map_jobs(render, [path]); submit_job(render, path) calls it once",
+    ): calls.options,
     (
         "runtime/argument_checks.py",
         "submit_jobs([JobRequest(func=render, args=(path,))]); submit_job(render, path) submits one",
@@ -472,31 +479,10 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = runs.LISTED | {
     ("testing/clocks.py", "time does not go back; jump() moves the wall clock alone"): NAME,
     ("web_door.py", "asgi_app()"): NAME,
     ("web_door.py", "sse_response()"): NAME,
-    ("web/access.py", 'Bearer realm="asyncjobs"'): Words("a header"),
-    ("web/access.py", "asgi_app(auth=secrets.token_urlsafe())"): web.who_may_ask,
-    (
-        "web/access.py",
-        "asgi_app(auth=secrets.token_urlsafe()), or asgi_app(auth=asyncjobs.web.allow_anyone) if the host application controls access",
-    ): web.who_may_ask,
-    ("web/access.py", "add the origin to asgi_app(allow_origins=[…])"): web.who_may_ask,
-    ("web/access.py", "add it to asgi_app(allowed_hosts=[…]), or set auth="): web.who_may_ask,
-    ("web/actions.py", "JobProcessor(functions=[…]) registers functions"): web.submitting,
     (
         "core/mains.py",
         "put it into a module that the server imports and registers: JobProcessor(functions=[…]); or run it in a separate daemon with --app or --allow",
     ): web.submitting,
-    ("web/actions.py", "asgi_app(submit=True) enables it"): web.submitting,
-    ("web/call.py", '<?{}>; rel="next"'): Words("a header"),
-    ("web/call.py", "asgi_app(max_body=…) allows more"): web.submitting,
-    ("web/jobs.py", "POST {}/retry runs it again, with the header X-Asyncjobs: 1"): web.a_failed_job,
-    ("web/jobs.py", "POST {}/retry opens it again, with the header X-Asyncjobs: 1"): web.a_rejected_gate,
-    ("web/openapi_parts.py", 'The next page, as `rel="next"`, unless this is the last.'): Words("describes a header"),
-    (
-        "web/problems.py",
-        "run it with the host: FastAPI(lifespan=jp.lifespan); a mounted app's own lifespan is not run by its host",
-    ): web.an_app_that_nobody_runs,
-    ("web/settings.py", "a dict of tokens to Principal(…)"): web.tokens,
-    ("web/settings.py", "python -c 'import secrets; print(secrets.token_urlsafe())' makes one"): web.tokens,
 }
 
 

@@ -41,6 +41,22 @@ def test_values_are_shown_with_where_they_came_from(shell: Shell) -> None:
     assert document["daemon.name"] == {"value": "ada", "source": str(shell.folder / "asyncjobs.toml")}
 
 
+def test_what_the_command_sets_otherwise_is_shown_unless_it_was_given(shell: Shell) -> None:
+    def line(*options: str) -> str:
+        shown = shell.good("config", "show", *options).lines
+        return next(line for line in shown if line.startswith("daemon.unrunnable_after")).split("=", 1)[1].strip()
+
+    assert line() == "# 600.0 for 'daemon start'"
+    assert line("--origin") == "# default, 600.0 for 'daemon start'"
+    document = shell.good("--json", "config", "show").json
+    assert document["daemon.unrunnable_after"] == {"value": None, "source": "default", "daemon_start": 600.0}
+    (shell.folder / "asyncjobs.toml").write_text('[daemon]\nunrunnable_after = ""\n')
+    assert line() == ""
+    assert "daemon_start" not in shell.good("--json", "config", "show").json["daemon.unrunnable_after"]
+    (shell.folder / "asyncjobs.toml").write_text('[daemon]\nunrunnable_after = "1m"\n')
+    assert line() == "60.0"
+
+
 def test_validate(shell: Shell) -> None:
     (shell.folder / "asyncjobs.toml").write_text("[daemon]\nnum_workers = 7\n")
     assert "is valid (./asyncjobs.toml, 1 setting given)" in shell.good("config", "validate").err

@@ -329,3 +329,32 @@ def test_bodies_that_ignore_their_cancellation_do_not_hold_the_daemon(shell: She
 
 def shown(shell: Shell, job: str) -> dict[str, Any]:
     return shell.good("--json", "--db", "jobs.db", "jobs", "show", job).json
+
+
+def test_a_daemon_whose_state_is_elsewhere_is_not_running_here_and_its_worker_is_named(shell: Shell) -> None:
+    """As root looks for the daemon of another user."""
+    shell.good(*APP, "daemon", "start", "-d", "--name", "second")
+    apart = {"XDG_STATE_HOME": str(shell.folder / "elsewhere")}
+    try:
+        found = "1 worker is alive on this store all the same ("
+        ran = shell.run(*APP, "daemon", "status", **apart)
+        assert ran.code == 3
+        assert found in ran.err
+        assert "whose state files are not in ./elsewhere/asyncjobs" in ran.err
+        assert "with its XDG_STATE_HOME" in ran.err
+        checked = shell.run(*APP, "daemon", "status", "--check", **apart)
+        assert (checked.code, checked.out) == (3, "")
+        assert found in checked.err
+        assert len(shell.run("--json", *APP, "daemon", "status", **apart).json["other_workers"]) == 1
+        stopped = shell.run(*APP, "daemon", "stop", **apart)
+        assert stopped.code == 3
+        assert found in stopped.err
+        # Here, the worker is known to be the other daemon.
+        for command in (("status",), ("status", "--check"), ("stop",)):
+            ran = shell.run(*APP, "daemon", *command)
+            assert (ran.code, "alive" in ran.err) == (3, False)
+        assert shell.run("--json", *APP, "daemon", "status").json["other_workers"] == []
+    finally:
+        shell.run(*APP, "daemon", "stop", "--now", "--name", "second")
+    ran = shell.run(*APP, "daemon", "status", "--check", **apart)
+    assert (ran.code, ran.out, ran.err) == (3, "", "")

@@ -9,6 +9,7 @@ import pytest
 from tests.cli.support import Shell, until
 
 pytestmark = pytest.mark.slow
+APP = ("--app", "app:jp")
 INSTALLED = {"PYTHONSAFEPATH": "1"}
 """As by the installed command: the current folder is not on the module path by itself."""
 
@@ -79,3 +80,17 @@ def test_one_that_is_not_there_is_refused_behind_the_command_as_before_it(shell:
     for arguments in (("--config", "no.toml", "jobs", "list"), ("jobs", "list", "--config", "no.toml")):
         ran = shell.run(*arguments)
         assert (ran.code, "there is no configuration file 'no.toml'" in ran.err) == (2, True)
+
+
+@pytest.mark.parametrize("detach", [(), ("-d",)])
+def test_a_user_without_a_home_is_shown_the_variable_for_the_state_file(shell: Shell, detach: tuple[str, ...]) -> None:
+    (shell.folder / "nonexistent").touch()
+    homeless = {"HOME": str(shell.folder / "nonexistent"), "XDG_STATE_HOME": ""}
+    ran = shell.run(*APP, "daemon", "start", *detach, **homeless)
+    assert ran.code == 1
+    assert "/nonexistent/.local/state/asyncjobs/default-" in ran.err
+    assert "cannot be written: " in ran.err
+    assert "set XDG_STATE_HOME to a folder that this user may write to" in ran.err
+    assert "Traceback" not in ran.err
+    shell.good(*APP, "daemon", "start", "-d", **homeless | {"XDG_STATE_HOME": str(shell.folder / "var")})
+    shell.good(*APP, "daemon", "stop", "--now", **homeless | {"XDG_STATE_HOME": str(shell.folder / "var")})

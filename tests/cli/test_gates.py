@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 from unittest.mock import ANY
@@ -332,6 +334,9 @@ def test_a_gate_is_shown_with_what_it_asks_and_the_command_that_answers_it(shell
     style = shell.good(*DB, "jobs", "show", "book/style").out
     for part in ("noir, manga", "asked by", "book", "until", "asyncjobs --db jobs.db jobs answer book/style noir"):
         assert part in style
+    deadline = shell.good(*DB, "--json", "jobs", "show", "book/style").json["gate"]["deadline"]
+    [until] = re.findall(r", until (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d\d:\d\d)$", style, re.MULTILINE)
+    assert datetime.fromisoformat(until) == datetime.fromisoformat(deadline).replace(microsecond=0)
     assert '"verdict"' in shell.good(*DB, "jobs", "show", "review").out
     assert "jobs answer" not in shell.good(*DB, "jobs", "show", "early").out
     shell.good(*DB, "jobs", "answer", "gate")

@@ -101,6 +101,29 @@ def test_json_of_jobs_has_whole_ids_and_moments_in_utc(finished: Shell) -> None:
     assert len(lines) == 6
 
 
+def test_json_of_a_listing_says_where_it_continues(finished: Shell) -> None:
+    def listed(*options: str) -> tuple[list[str], str | None]:
+        document = finished.good(*DB, "--json", "jobs", "list", "--group", "noir", "--oldest", *options).json
+        return [item["id"] for item in document["items"]], document["next"]
+
+    everything, end = listed()
+    assert (len(everything), end) == (6, None)
+    first, following = listed("-n", "4")
+    assert first == everything[:4]
+    rest, end = listed("-n", "4", "--cursor", str(following))
+    assert (rest, end) == (everything[4:], None)
+    assert listed("-n", "6") == (everything, None), "it has all of them, and none follows"
+    refused = finished.run(*DB, "jobs", "list", "--cursor", "nothing")
+    assert (refused.code, "cursor" in refused.err) == (2, True)
+    for limit, after in ((1, "noir"), (2, None)):
+        assert finished.good(*DB, "--json", "groups", "list", "-n", str(limit)).json["next"] == after
+
+
+def test_only_a_listing_that_goes_on_is_said_to_have_more(finished: Shell) -> None:
+    assert "(more: -n 50)" in finished.good(*DB, "jobs", "list", "--group", "noir", "-n", "5").err
+    assert "more" not in finished.good(*DB, "jobs", "list", "--group", "noir", "-n", "6").err
+
+
 def test_a_job_with_all_that_belongs_to_it(finished: Shell) -> None:
     shown = finished.good(*DB, "jobs", "show", "panel_bad")
     assert shown.lines[0] == "✖ failed  panel_bad  app:fail  group noir"
@@ -190,20 +213,25 @@ def test_groups(finished: Shell) -> None:
 def test_the_graph_as_a_tree(finished: Shell) -> None:
     shown = finished.good(*DB, "dag", "show", "noir")
     assert shown.lines == [
-        "✔ completed plot",
+        "✔ completed add plot",
         "└─ add ×3  ✔ completed 3",
-        "✖ failed panel_bad",
-        "└─ ↷ skipped page",
+        "✖ failed fail panel_bad",
+        "└─ ↷ skipped add page",
     ]
     assert shown.err == "• 6 jobs, 4 dependencies\n"
-    assert len(finished.good(*DB, "dag", "show", "noir", "--expand").lines) == 6
+    expanded = finished.good(*DB, "dag", "show", "noir", "--expand").lines
+    assert len(expanded) == 6
+    assert expanded[1:3] == ["├─ ✔ completed add panel_0", "├─ ✔ completed add panel_1"]
 
 
 def test_the_graph_for_other_programs(finished: Shell) -> None:
     dot = finished.good(*DB, "dag", "show", "noir", "--format", "dot").out
     assert dot.startswith("digraph jobs {")
     assert '"panel_bad" -> "page";' in dot
-    assert "n4 --> n5" in finished.good(*DB, "dag", "show", "noir", "--format", "mermaid").out
+    assert '"panel_bad" [label="fail panel_bad", fillcolor=salmon];' in dot
+    mermaid = finished.good(*DB, "dag", "show", "noir", "--format", "mermaid").out
+    assert "n4 --> n5" in mermaid
+    assert 'n4["fail panel_bad"]:::failed' in mermaid
     document = finished.good(*DB, "dag", "show", "page", "--format", "json").json
     assert document["edges"] == [{"parent": "panel_bad", "child": "page", "optional": False}]
 

@@ -18,6 +18,7 @@ import pytest
 from tests.cli.support import PATIENCE, Shell
 
 KINDS = ("systemd", "docker", "k8s")
+STATE = "/var/lib"
 
 
 @dataclass
@@ -37,14 +38,15 @@ def read(kind: str, text: str) -> Read:
 
 
 def read_systemd(text: str) -> Read:
-    """By systemd.syntax(7): quotes as in C, ``%%`` is a percent sign, in commands ``$$`` a dollar."""
+    """By systemd.syntax(7): quotes as in C, ``%%`` a percent sign, in commands ``$$`` a dollar; ``%S`` is /var/lib."""
     options: dict[str, str] = {}
     environment: dict[str, str] = {}
     for line in text.splitlines():
         name, equals, value = line.partition("=")
         if equals and name == "Environment":
             [pair] = shlex.split(value)
-            environment |= dict([pair.replace("%%", "%").split("=", 1)])
+            pair = re.sub("%([%S])", lambda found: {"%": "%", "S": STATE}[found[1]], pair)
+            environment |= dict([pair.split("=", 1)])
         elif equals:
             options[name] = value
     command = [word.replace("%%", "%").replace("$$", "$") for word in shlex.split(options["ExecStart"])]
@@ -87,6 +89,8 @@ def here(shell: Shell, words: list[str], store: Path) -> list[str]:
 def run_until_ready(shell: Shell, found: Read, store: Path) -> int:
     """Run the command until the health check says that it is ready, then stop it. Returns its exit status."""
     environment = shell.environment | found.environment
+    if environment["XDG_STATE_HOME"] == STATE:  # of the system, not of a test
+        environment["XDG_STATE_HOME"] = str(shell.folder / "var")
     folder = found.folder or str(shell.folder)
     check = found.check or [sys.executable, "-m", "asyncjobs", "--db", str(store), "daemon", "status", "--check"]
     daemon = subprocess.Popen(
@@ -136,7 +140,8 @@ def test_the_command_with_allowed_modules_runs(spaced: Shell, kind: str) -> None
     found = read(
         kind, spaced.good(*arguments, ASYNCJOBS_DAEMON_SHUTDOWN_TIMEOUT="7s", ASYNCJOBS_DAEMON_NAME="a $x").out
     )
-    assert found.environment == {"ASYNCJOBS_DAEMON_SHUTDOWN_TIMEOUT": "7s", "ASYNCJOBS_DAEMON_NAME": "a $x"}
+    found_environment = {name: value for name, value in found.environment.items() if name != "XDG_STATE_HOME"}
+    assert found_environment == {"ASYNCJOBS_DAEMON_SHUTDOWN_TIMEOUT": "7s", "ASYNCJOBS_DAEMON_NAME": "a $x"}
     assert found.command[-10:-4] == ["--num-workers", "3", "--allow", "app", "--allow", "more"]
     assert found.command[-4:] == ["--preload", "json", "--preload", "more"]
     assert run_until_ready(spaced, found, store) == 0
@@ -177,6 +182,22 @@ def test_a_file_whose_command_would_not_run_is_not_printed(
 def test_only_the_daemon_itself_is_told_to_stop_by_systemd(shell: Shell) -> None:
     """Jobs in processes of their own may end during a drain."""
     assert read_systemd(shell.good("--app", "app:jp", "daemon", "unit", "systemd").out).options["KillMode"] == "mixed"
+
+
+def test_a_daemon_of_systemd_keeps_its_state_where_a_user_without_a_home_may_write(shell: Shell) -> None:
+    text = shell.good("--app", "app:jp", "daemon", "unit", "systemd").out
+    found = read_systemd(text)
+    assert found.options["StateDirectory"] == "asyncjobs"
+    assert found.options["StateDirectoryMode"] == "0700"
+    assert found.environment["XDG_STATE_HOME"] == STATE, "the state file is in a folder asyncjobs there"
+    assert "\n#User=" in text
+    assert "ASYNCJOBS_WEB_TOKEN" not in text
+
+
+def test_a_daemon_of_systemd_that_serves_names_where_its_token_comes_from(shell: Shell) -> None:
+    text = shell.good("--app", "app:jp", "daemon", "unit", "systemd", "--http", ":8484").out
+    assert "ASYNCJOBS_WEB_TOKEN=" in text
+    assert "\n#EnvironmentFile=" in text
 
 
 def test_systemd_understands_it(shell: Shell) -> None:

@@ -502,10 +502,11 @@ async def test_an_answer_is_a_line_of_the_log_without_its_value(
     jp: JobProcessor, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "asyncjobs.jobs")
-    await jp.submit_gate("?", job_id="g", choices=["secret", "b"])
+    await jp.submit_gate("?", job_id="g", choices=["secret", "b"], group="film")
     await jp.answer_job("g", "secret", by="ada")
-    await jp.submit_gate("?", job_id="h")
+    await jp.submit_gate("?", job_id="h", group="film")
     await jp.reject_job("h", "secret")
+    assert {getattr(record, "group", None) for record in caplog.records} == {"film"}
     lines = [(record.message, getattr(record, "job_id", None)) for record in caplog.records]
     assert lines == [
         ("job 'g' submitted: gate", "g"),

@@ -44,7 +44,7 @@ async def test_submitted_started_completed(stores: Stores, caplog: pytest.LogCap
     assert of_jobs(caplog) == [
         ("INFO", f"job 'a' submitted: {name}", None, "g"),
         ("INFO", f"job 'a' started: {name}", 1, "g"),
-        ("INFO", "job 'a' completed", 1, None),
+        ("INFO", "job 'a' completed", 1, "g"),
     ]
     ended = next(r for r in caplog.records if r.message == "job 'a' completed")
     assert (ended.job_id, ended.worker_id) == ("a", worker)
@@ -80,7 +80,7 @@ async def test_a_job_is_logged_as_submitted_then_started_then_by_its_body_then_e
 async def test_a_failure_and_its_retry_with_the_traceback(stores: Stores, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "asyncjobs.jobs"):
         async with stores.processor() as jp:
-            await jp.submit_job(fail, job_id="a", retry=SOON)
+            await jp.submit_job(fail, job_id="a", retry=SOON, group="g")
             await jp.wait_for_job("a", timeout=PATIENCE)
     records = [r for r in caplog.records if r.name == "asyncjobs.jobs"]
     assert [(r.levelname, r.message.split(" at ")[0]) for r in records] == [
@@ -88,6 +88,24 @@ async def test_a_failure_and_its_retry_with_the_traceback(stores: Stores, caplog
         ("ERROR", "job 'a' failed"),
     ]
     assert all("Traceback" in r.traceback_text for r in records)
+    assert [r.group for r in records] == ["g", "g"]
+
+
+async def test_groups_are_remembered_no_longer_than_their_attempts_and_only_so_many(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups: dict[AttemptRef, str] = {}
+    monkeypatch.setattr(job_log, "_groups", groups)
+    monkeypatch.setattr(job_log, "_MOST_GROUPS", 2)
+    async with stores.processor() as jp:
+        await (await jp.submit_job(nothing, group="g"))
+        await (await jp.submit_job(nothing))
+        await jp.drain(timeout=PATIENCE)
+    assert groups == {}
+    attempts = [AttemptRef(str(i), 1, "w") for i in range(4)]
+    for attempt in attempts:
+        job_log._remember(attempt, "g")
+    assert list(groups) == attempts[-2:]
 
 
 async def raise_in_finally() -> None:

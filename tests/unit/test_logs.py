@@ -157,16 +157,16 @@ def test_the_job_whose_body_logs_is_named() -> None:
     async def body() -> None:
         logging.getLogger("asyncjobs.test").info("from inside")
 
-    async def main() -> str:
+    async def main() -> tuple[str, str]:
         async with JobProcessor("memory") as jp:
             job = await jp.submit_job(body, local=True, group="g")
             await job
-            return job.id
+            return job.id, (await jp.workers())[0].id
 
     stream = written("json")
-    job_id = anyio.run(main)
+    job_id, worker = anyio.run(main)
     [record] = [r for r in map(json.loads, stream.getvalue().splitlines()) if r["message"] == "from inside"]
-    assert (record["job_id"], record["attempt"], record["group"]) == (job_id, 1, "g")
+    assert [record[name] for name in ("job_id", "attempt", "group", "worker_id")] == [job_id, 1, "g", worker]
 
 
 @pytest.mark.parametrize("level", ["debug", "info"])

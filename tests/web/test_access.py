@@ -103,7 +103,7 @@ async def test_a_missing_or_second_host_is_refused(http: str) -> None:
 async def test_a_proxy_on_this_machine_does_not_open_it_to_others(header: str, server: str) -> None:
     async with JobProcessor(MemoryBackend()) as jp:
         async with serving(jp.asgi_app(), proxy_headers=server.startswith("trusts")) as url:
-            refused(await exchange(url, request("GET", "/v1/", header)), "closed")
+            refused(await exchange(url, request("GET", "/v1/", header)), "local-only")
             near = await exchange(url, request("GET", "/v1/", "X-Forwarded-For: 127.0.0.1, ::1"))
             assert near.status_code == 200, near.text
 
@@ -115,7 +115,7 @@ async def test_another_machine_is_refused_and_told_how_to_open_it(client: tuple[
     async with JobProcessor(MemoryBackend()) as jp:
         asgi = httpx.ASGITransport(jp.asgi_app(), client=client)
         async with httpx.AsyncClient(transport=asgi, base_url="http://localhost") as http:
-            body = problem(await http.get("/v1/jobs"), 403, "closed")
+            body = problem(await http.get("/v1/jobs"), 403, "local-only")
             assert "auth=" in body["hint"]
             assert "allow_anyone" in body["hint"]
 

@@ -6,6 +6,7 @@ import secrets
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +17,7 @@ import asyncjobs.web
 from asyncjobs import JobProcessor, JobQuery, MemoryBackend, job
 from asyncjobs.client import JobsClient
 from asyncjobs.web import Principal
-from tests.architecture.hints.following import Hints, refusal, refused
+from tests.architecture.hints.following import Hints, Words, refusal, refused
 from tests.web.bodies import add, fail, named
 from tests.web.support import ACT, serving
 
@@ -184,3 +185,29 @@ async def the_client(hints: Hints) -> None:
         app.mount("/jobs", jp.asgi_app())
         async with serving(app) as host, JobsClient(f"{host}/jobs") as client:
             await client.stats()
+
+
+LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
+    ("web/access.py", 'Bearer realm="asyncjobs"'): Words("a header"),
+    ("web/access.py", "asgi_app(auth=secrets.token_urlsafe())"): who_may_ask,
+    (
+        "web/access.py",
+        "asgi_app(auth=secrets.token_urlsafe()), or asgi_app(auth=asyncjobs.web.allow_anyone) if the host application "
+        "controls access",
+    ): who_may_ask,
+    ("web/access.py", "add the origin to asgi_app(allow_origins=[…])"): who_may_ask,
+    ("web/access.py", "add it to asgi_app(allowed_hosts=[…]), or set auth="): who_may_ask,
+    ("web/actions.py", "JobProcessor(functions=[…]) registers functions"): submitting,
+    ("web/actions.py", "asgi_app(submit=True) enables it"): submitting,
+    ("web/call.py", '<?{}>; rel="next"'): Words("a header"),
+    ("web/call.py", "asgi_app(max_body=…) allows more"): submitting,
+    ("web/jobs.py", "POST {}/retry runs it again, with the header X-Asyncjobs: 1"): a_failed_job,
+    ("web/jobs.py", "POST {}/retry opens it again, with the header X-Asyncjobs: 1"): a_rejected_gate,
+    ("web/openapi_parts.py", 'The next page, as `rel="next"`, unless this is the last.'): Words("describes a header"),
+    (
+        "web/problems.py",
+        "run it with the host: FastAPI(lifespan=jp.lifespan); a mounted app's own lifespan is not run by its host",
+    ): an_app_that_nobody_runs,
+    ("web/settings.py", "a dict of tokens to Principal(…)"): tokens,
+    ("web/settings.py", "python -c 'import secrets; print(secrets.token_urlsafe())' makes one"): tokens,
+}
