@@ -231,11 +231,7 @@ class JobBackend(EventStore, StepStore, GateStore):
         """
 
     def join_group_commits(self, member: GroupMember) -> Membership | None:
-        """Have a worker asked for outcomes and a claim whenever a group is put together.
-
-        The member is answered after the listeners, and before the callers that submitted. Call it on the event loop of
-        the store. Default: None, because the store commits no groups; the worker sends what it has.
-        """
+        """Have a worker of this event loop asked whenever a group is put together. None: the store has no groups."""
         return None
 
     @abstractmethod

@@ -163,7 +163,7 @@ class OutcomeWriter:
         self._taken = ()
         self._forget(ends)
         for end, result in zip(ends, recorded.results, strict=True):
-            self._log(end, result, again=False)
+            self._log(end, result, False)
 
     def take_back(self, ends: Sequence[AttemptEnd]) -> None:
         """Write these here: nothing of them is stored, or that is not known."""

@@ -28,11 +28,14 @@ def no_fencing() -> None:
 def release_before_commit() -> None:
     """Callers are answered while their transaction is still open."""
 
-    def commit(connection: sqlite3.Connection, operations: Any, lanes: Any, moment: Any, hook: Any, **_: Any) -> Any:
+    def commit(
+        connection: sqlite3.Connection, operations: Any, lanes: Any, cache: Any, moment: Any, hook: Any, **_: Any
+    ) -> Any:
         late(connection, hook)
         connection.execute("BEGIN IMMEDIATE")
         hook("begin")
-        transaction = commits._Transaction(connection, operations, lanes, moment, None)
+        known = cache.begin(connection, operations)
+        transaction = commits._Transaction(connection, operations, lanes, known, moment, None)
         transaction.run()
         lanes.keep()
         answers = commits.Committed(transaction.finished_answers(), transaction.stored)
@@ -74,10 +77,13 @@ def event_outside_the_transaction() -> None:
     write_events = commits._Transaction._write_events
     commits._Transaction._write_events = lambda self: None
 
-    def commit(connection: sqlite3.Connection, operations: Any, lanes: Any, moment: Any, hook: Any, **_: Any) -> Any:
+    def commit(
+        connection: sqlite3.Connection, operations: Any, lanes: Any, cache: Any, moment: Any, hook: Any, **_: Any
+    ) -> Any:
         connection.execute("BEGIN IMMEDIATE")
         hook("begin")
-        transaction = commits._Transaction(connection, operations, lanes, moment, None)
+        known = cache.begin(connection, operations)
+        transaction = commits._Transaction(connection, operations, lanes, known, moment, None)
         transaction.run()
         hook("before-commit")
         connection.execute("COMMIT")

@@ -11,11 +11,11 @@ import asyncio
 import logging
 import sys
 import threading
-from collections.abc import Sequence
 from typing import Any
 
 from asyncjobs import JobProcessor, RetryPolicy, SQLiteBackend, SQLiteConfig, current_job
-from asyncjobs.backends.base import AttemptEnd, AttemptRef, ClaimRequest, Finished, NewJob
+from asyncjobs.backends.base import AttemptRef, NewJob
+from asyncjobs.backends.group_commits import GroupMember, Membership, Offer
 from asyncjobs.core.requests import Answer, AskedGate
 from asyncjobs.models import JobStatus
 from tests.faults.bodies import tell
@@ -32,9 +32,17 @@ class Watched(SQLiteBackend):
         self.doing = "ask"
         return await super().ask_gate(attempt, gate)
 
-    async def update_job_status(self, ends: Sequence[AttemptEnd], claim: ClaimRequest | None = None) -> Finished:
-        self.doing = "park" if any(end.parked_on for end in ends) else ""
-        return await super().update_job_status(ends, claim)
+    def join_group_commits(self, member: GroupMember) -> Membership:
+        offer = member.offer
+
+        def watched(**wanted: Any) -> Offer | None:
+            made = offer(**wanted)
+            if made is not None and made.ends:
+                self.doing = "park" if any(end.parked_on for end in made.ends) else ""
+            return made
+
+        member.offer = watched
+        return super().join_group_commits(member)
 
     async def answer_gate(self, answer: Answer) -> JobStatus:
         self.doing = "answer"

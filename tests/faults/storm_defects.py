@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from asyncjobs.backends.sqlite import commit, plan_rows, suspects
+from asyncjobs.backends.sqlite import commit, plan_rows, plan_writes, suspects
 from asyncjobs.core.state import JobState
 
 
@@ -18,7 +18,7 @@ def reaps_the_living() -> None:
 def remembers_rows() -> None:
     """What this process read or wrote of a job once is believed to be still so in its next transactions."""
     known: dict[int, JobState] = {}
-    read, write = plan_rows.Rows.jobs, plan_rows.write
+    read, write = plan_rows.Rows.jobs, plan_writes.write
 
     def jobs(self: plan_rows.Rows, numbers: Sequence[int]) -> Iterable[JobState]:
         fresh = [n for n in numbers if n not in known]
@@ -26,8 +26,8 @@ def remembers_rows() -> None:
             known.update((job.n, job) for job in read(self, fresh))
         return [known[n] for n in numbers if n in known]
 
-    def remember(connection: sqlite3.Connection, writes: Any, lanes: Any, clocks: Any) -> None:
-        write(connection, writes, lanes, clocks)
+    def remember(connection: sqlite3.Connection, writes: Any, lanes: Any, clocks: Any, stored: Any) -> None:
+        write(connection, writes, lanes, clocks, stored)
         known.update((record.job.n, record.job) for record in writes.inserted)
         known.update((job.n, job) for job in writes.changed)
 

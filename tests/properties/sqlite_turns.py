@@ -30,7 +30,7 @@ class InTurns(FaultyBackend):
         super().__init__(stores[0])
 
     @property
-    def inner(self) -> JobBackend:  # pyright: ignore[reportIncompatibleVariableOverride]  # another one each time
+    def inner(self) -> JobBackend:
         return self._rng.choice(self._stores)
 
     @inner.setter

@@ -139,8 +139,8 @@ async def test_what_an_outcome_releases_is_found_although_an_earlier_claim_holds
         committed(finished)
         written.open()
 
-    backend.dequeue_jobs = slow_dequeue  # type: ignore[method-assign]  # to hold its answer up
-    full.member.committed = watched  # type: ignore[method-assign]
+    backend.dequeue_jobs = slow_dequeue
+    full.member.committed = watched
     slots.freed()
     await claimed.wait()
     assert slots.free == 0
@@ -212,7 +212,7 @@ def offered(watched: Watched) -> list[AttemptEnd]:
             ends.extend(made.ends)
         return made
 
-    watched.member.offer = noted  # type: ignore[method-assign]
+    watched.member.offer = noted
     return ends
 
 
@@ -252,8 +252,8 @@ async def test_no_claim_and_no_outcome_is_a_transaction_of_its_own(full: Watched
     async def never(*arguments: Any, **options: Any) -> Any:
         raise AssertionError("it was sent")
 
-    backend.update_job_status = never  # type: ignore[method-assign]
-    backend.dequeue_jobs = never  # type: ignore[method-assign]
+    backend.update_job_status = never
+    backend.dequeue_jobs = never
     try:
         for i in range(10):
             assert await (await full.jp.submit_job(noop, i)) == i
@@ -271,7 +271,7 @@ async def test_an_outcome_is_told_after_its_commit(full: Watched) -> None:
             steps.append("told")
         committed(finished)
 
-    full.member.committed = told  # type: ignore[method-assign]
+    full.member.committed = told
     full.held = steps.append
     assert await (await full.jp.submit_job(noop, 1)) == 1
     full.held = None

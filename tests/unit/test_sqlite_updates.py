@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from asyncjobs.backends.sqlite import plan_rows
+from asyncjobs.backends.sqlite import plan_writes
 from asyncjobs.backends.sqlite.connection_cache import ConnectionCache
 from asyncjobs.backends.sqlite.moments import Clocks
-from asyncjobs.backends.sqlite.plan_rows import Rows, write
+from asyncjobs.backends.sqlite.plan_rows import Rows
+from asyncjobs.backends.sqlite.plan_writes import write
 from asyncjobs.config import SQLiteConfig
 from asyncjobs.core.plan import Writes
 from asyncjobs.core.state import JobState, Role
@@ -100,13 +101,13 @@ def test_it_makes_no_difference_how_much_of_a_row_is_written(
                 store.job(n)
             if way == "whole":
                 patch.setattr(
-                    plan_rows, "_update_jobs", lambda connection, jobs, clocks, _: whole(connection, jobs, clocks)
+                    plan_writes, "_update_jobs", lambda connection, jobs, clocks, _: whole(connection, jobs, clocks)
                 )
             histories.append(played(store, seed))
     assert histories[0] == histories[1]
 
 
-whole = plan_rows._update_whole
+whole = plan_writes._update_whole
 
 
 def test_rows_that_change_alike_take_one_statement(tmp_path: Path) -> None:

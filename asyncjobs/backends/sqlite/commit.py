@@ -26,7 +26,8 @@ from asyncjobs.backends.sqlite.connection_cache import ConnectionCache
 from asyncjobs.backends.sqlite.ids import worker_number
 from asyncjobs.backends.sqlite.lanes import Lanes
 from asyncjobs.backends.sqlite.moments import Clocks
-from asyncjobs.backends.sqlite.plan_rows import Rows, write, write_events
+from asyncjobs.backends.sqlite.plan_rows import Rows
+from asyncjobs.backends.sqlite.plan_writes import write, write_events
 from asyncjobs.clock import to_datetime
 from asyncjobs.core import commands, gate_commands, revival
 from asyncjobs.core.gates import is_open

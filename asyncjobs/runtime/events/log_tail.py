@@ -3,8 +3,7 @@
 Listeners get events in the log's order, each read from the log or committed by this process. The events of a commit of
 this process are passed on directly only if they continue the tail; otherwise the tail reads the log until it has missed
 nothing. A store without the capability ``"dense_log"`` cannot determine whether they do: then every commit makes the
-tail read. The tail never waits for a subscriber: one that does not keep up loses its buffer, is notified of that, and
-reads the log from its own cursor.
+tail read. The tail never waits for a subscriber: one that does not keep up loses its buffer, and reads the log itself.
 """
 
 from __future__ import annotations
@@ -36,8 +35,7 @@ _PAGE = 500
 NEVER = str(2**63 - 1)
 """A position that no event has."""
 BUFFER = 4096
-"""Unread events that a subscription holds; with more, the subscriber has to read the log. It has room for what a busy
-process publishes in the pause between two rounds (``rounds``)."""
+"""Unread events that a subscription holds, also those of a pause (``rounds``); with more, it has to read the log."""
 
 
 class Publication:
@@ -95,9 +93,8 @@ class Subscription:
         """The cursor up to which all relevant events were handed over."""
         self._concerns = concerns
         self.waits: bool = False
-        """Whether the subscriber waits for the next publication, which wakes it."""
+        """Whether the next publication wakes the subscriber; ``woken`` is whether the last one did."""
         self.woken: bool = False
-        """Whether the last publication has woken it."""
         self.ended: bool = False
         """Whether the subscriber has fallen behind, or no more events will come."""
         self._free = size
