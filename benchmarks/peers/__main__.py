@@ -67,10 +67,10 @@ def main(
 def _measure(chosen: list[Entry], settings: Settings, rounds: int, minutes: float, quick: bool) -> Report:
     before = machine()
     with ExitStack() as stack:
-        taking = Rounds(settings, stack)
+        taking = Rounds(settings, chosen, stack)
         try:
             for number in _while_there_is_time(rounds, minutes):
-                taking.take(number, chosen)
+                taking.take(number)
         except KeyboardInterrupt:
             click.echo("interrupted: this is what was measured until then", err=True)
     date = f"{datetime.now(UTC):%Y-%m-%d}"

@@ -131,7 +131,7 @@ PEERS = (
         "Dask distributed",
         ("distributed==2026.8.0", "dask==2026.8.0"),
         Promise("no: in memory", "yes", "its own", "yes"),
-        about="a process with 32 threads, the client on the loop; stored means sent",
+        about="a process with 32 threads, the client on the loop",
     ),
     Peer(
         "dbos",

@@ -23,7 +23,7 @@ def write(report: Report, path: Path) -> None:
 
 
 def markdown(report: Report, chart: str) -> str:
-    """Tables of promises, figures and targets; where another library wins; how it was measured."""
+    """Tables of figures, promises and targets; where another library wins; versions and settings."""
     machine = report.machine
     winners = ahead(report)
     parts = [
@@ -47,8 +47,12 @@ def _table(table: Sequence[tuple[str, ...]]) -> list[str]:
 
 
 def _settings(rows: Sequence[Row]) -> list[str]:
-    settings = dict.fromkeys((row.title.partition(",")[0], row.about) for row in rows if row.about)
-    return ["Settings:", "", *(f"- {title}: {about}" for title, about in settings)]
+    lines: list[str] = []
+    for row in rows:
+        versions = ", ".join(f"`{wanted}`" for wanted in row.requirements)
+        said = "; ".join(part for part in (versions, row.about) if part)
+        lines.append(f"- {row.title.partition(',')[0]}: {said}")
+    return ["Versions and settings:", "", *dict.fromkeys(lines)]
 
 
 def svg(report: Report) -> str:

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from itertools import cycle
 from pathlib import Path
 
-from benchmarks.peers.catalogue import Entry, limits, ours
+from benchmarks.peers.catalogue import Entry, Peer, limits, ours
 from benchmarks.peers.environments import NotInstalledError, python_of, versions_of
 from benchmarks.peers.running import Line, Settings, Taken, take
 from benchmarks.peers.servers import NoServerError, server
@@ -19,21 +19,35 @@ from benchmarks.peers.servers import NoServerError, server
 class Rounds:
     """What was taken: ``runs``, and by library the ``versions`` of all that is installed for it.
 
-    ``stack`` keeps the folder of what libraries print; it is worth nothing afterwards.
+    Everything is installed at first, so that it takes no time of the rounds. ``stack`` keeps the folder of what
+    libraries print; it is worth nothing afterwards.
     """
 
-    def __init__(self, settings: Settings, stack: ExitStack) -> None:
+    def __init__(self, settings: Settings, peers: Sequence[Entry], stack: ExitStack) -> None:
         self.runs: list[Taken] = []
         self.versions: dict[str, tuple[str, ...]] = {}
         self._settings = settings
         self._logs = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="asyncjobs-peers-")))
         self._ours = cycle(ours())
+        self._peers = peers
+        self._pythons: dict[str, str] = {}
+        self._missing: dict[str, str] = {}
+        for entry in [*ours(), *peers]:
+            self._install(entry.peer)
 
-    def take(self, number: int, peers: Sequence[Entry]) -> None:
+    def _install(self, peer: Peer) -> None:
+        try:
+            self._pythons[peer.name] = python_of(peer)
+        except NotInstalledError as error:
+            self._missing[peer.name] = str(error)
+        else:
+            self.versions[peer.name] = versions_of(self._pythons[peer.name])
+
+    def take(self, number: int) -> None:
         """One round. After each library asyncjobs has a turn, NORMAL and FULL alternately, and both have one before."""
         for entry in [*limits(), *ours()]:
             self._take(number, entry)
-        for entry in peers:
+        for entry in self._peers:
             self._take(number, entry)
             self._take(number, next(self._ours))
 
@@ -46,16 +60,18 @@ class Rounds:
 
     def _lines(self, entry: Entry) -> Iterator[Line]:
         """What becomes of each scenario: a library that cannot be installed fails in all, with the reason."""
-        try:
-            python = python_of(entry.peer)
-            if entry.peer.name not in self.versions:
-                self.versions[entry.peer.name] = versions_of(python)
-            log = self._logs / entry.name.replace(" ", "-")
-            with _address(entry) as address:
-                yield from take(entry, python, address, self._settings, log)
-        except (NotInstalledError, NoServerError) as error:
-            for scenario in self._settings.scenarios:
-                yield Line(scenario, failed=str(error))
+        why = self._missing.get(entry.peer.name, "")
+        if not why:
+            try:
+                python = self._pythons.get(entry.peer.name, sys.executable)
+                log = self._logs / entry.name.replace(" ", "-")
+                with _address(entry) as address:
+                    yield from take(entry, python, address, self._settings, log)
+                return
+            except NoServerError as error:
+                why = str(error)
+        for scenario in self._settings.scenarios:
+            yield Line(scenario, failed=why)
 
 
 @contextmanager

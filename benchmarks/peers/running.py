@@ -39,8 +39,8 @@ class Taken(Struct, frozen=True):
 class Settings(Struct, frozen=True):
     """``seconds`` that a scenario should take, and the ``share`` of its full size.
 
-    ``longest``: the seconds after which a scenario, or the start of a library, is given up; ``longest_of_all``: those
-    after which nothing more of a library is begun in this round.
+    ``longest``: the seconds after which a scenario is given up, to which ``starting`` are added for the first one of a
+    process; ``longest_of_all``: those after which no other process of a library is begun in this round.
     """
 
     seconds: float
@@ -48,6 +48,7 @@ class Settings(Struct, frozen=True):
     scenarios: tuple[str, ...]
     longest: float
     longest_of_all: float
+    starting: float = 40.0
 
     @classmethod
     def of(cls, seconds: float, share: float, scenarios: tuple[str, ...]) -> Settings:
@@ -99,28 +100,30 @@ def _process(
                 start_new_session=True,
             )
         try:
-            for line in _lines(process, settings.longest):
+            for line in _lines(process, settings):
                 if line.scenario not in left:
                     continue
                 left.remove(line.scenario)
                 yield line
                 if not left:
                     return
-            why = _ending(process, settings.longest, log)
+            longest = settings.longest + (settings.starting if left == scenarios else 0)
+            why = _ending(process, longest, log)
             for scenario in left if left == scenarios else left[:1]:
                 yield Line(scenario, failed=why)
         finally:
             _end(process)
 
 
-def _lines(process: subprocess.Popen[bytes], longest: float) -> Generator[Line]:
+def _lines(process: subprocess.Popen[bytes], settings: Settings) -> Generator[Line]:
     """Lines as they come, until there are no more, or none for too long."""
     assert process.stdout is not None
     descriptor = process.stdout.fileno()
     with selectors.DefaultSelector() as selector:
         selector.register(descriptor, selectors.EVENT_READ)
-        rest = b""
+        rest, longest = b"", settings.starting + settings.longest
         while selector.select(longest):
+            longest = settings.longest
             found = os.read(descriptor, 65_536)
             if not found:
                 return

@@ -46,7 +46,9 @@ class Row(Struct, frozen=True):
     about: str
     promise: tuple[str, str, str, str]
     cells: dict[str, Cell]
+    requirements: tuple[str, ...] = ()
     versions: tuple[str, ...] = ()
+    """All that was installed with it."""
 
 
 class Verdict(Struct, frozen=True):
@@ -101,6 +103,7 @@ def _row(entry: Entry, runs: Sequence[Taken], versions: Mapping[str, tuple[str, 
         entry.peer.about,
         (promise.durable, promise.graph, promise.server, promise.results),
         cells,
+        entry.peer.requirements,
         versions.get(entry.peer.name, ()),
     )
 
@@ -115,6 +118,7 @@ def _cell(name: str, lines: Sequence[Line]) -> Cell:
     if values:
         return Cell(statistics.median(values), values, max(line.jobs for line in lines))
     whys = [f"cannot: {line.cannot}" for line in lines if line.cannot]
+    whys += ["cannot: a submit does not wait until it is stored" for line in lines if line.figures]
     whys += [f"failed: {line.failed}" for line in lines if line.failed]
     return Cell(why=whys[0] if whys else "not measured")
 
@@ -127,8 +131,8 @@ def judge(runs: Sequence[Taken]) -> list[Verdict]:
     verdicts: list[Verdict] = []
     for target in PEER_TARGETS:
         value = _ratio(runs, target)
-        musts = met(target.better, value, target.must), met(target.better, value, target.aim)
-        verdicts.append(Verdict(target, value, *musts))
+        must, aim = (met(target.better, value, wanted) for wanted in (target.must, target.aim))
+        verdicts.append(Verdict(target, value, must, aim))
     return verdicts
 
 

@@ -83,7 +83,7 @@ def test_a_program_that_says_all_is_taken_as_it_says(tmp_path: Path) -> None:
 
 
 def test_one_that_does_not_start_fails_in_everything_with_the_last_it_said(tmp_path: Path) -> None:
-    lines = take(tmp_path, "echo started >>runs; echo 'ImportError: no such thing' >&2; exit 1", "chain", "fan")
+    lines = take(tmp_path, "echo 'ImportError: no such thing' >&2; exit 1", "chain", "fan")
     assert [(line.scenario, line.failed) for line in lines] == [
         ("chain", "ImportError: no such thing"),
         ("fan", "ImportError: no such thing"),
@@ -109,6 +109,13 @@ def test_what_takes_too_long_is_ended_with_all_that_it_started(tmp_path: Path) -
         child = os.pidfd_open(int((tmp_path / "child").read_text()))
         assert select.select([child], [], [], 10)[0], "what it had started still runs"
         os.close(child)
+
+
+def test_the_start_of_a_library_has_more_time(tmp_path: Path) -> None:
+    settings = Settings(1.0, 0.1, ("chain",), longest=0.0, longest_of_all=60, starting=30)
+    body = """echo '{"scenario": "chain", "jobs": 3}'"""
+    lines = list(running.take(entries()[0], program(tmp_path, body), "", settings, tmp_path / "log"))
+    assert lines == [Line("chain", 3)]
 
 
 def test_nothing_is_begun_when_no_time_is_left(tmp_path: Path) -> None:
@@ -169,6 +176,15 @@ def test_jobs_that_are_lost_are_no_figure() -> None:
     adapter.lost = True
     with pytest.raises(TimeoutError):
         asyncio.run(measure(adapter, "one_by_one", Budget(10, 0.1)))
+
+
+def test_how_fast_jobs_are_stored_is_no_figure_where_nothing_waits_for_that() -> None:
+    class Sends(Threads):
+        stores = False
+
+    assert set(asyncio.run(measure(Sends(), "one_by_one", Budget(0.05, 0.1))).figures) == {"one_by_one"}
+    rows = {row.name: row for row in report([taken(0, "dask", "batch", batch=900)]).rows}
+    assert rows["dask"].cells["batch_stored"].why == "cannot: a submit does not wait until it is stored"
 
 
 def test_slow_libraries_get_fewer_jobs() -> None:
@@ -308,6 +324,7 @@ def test_a_page_and_its_chart_are_written_from_results(tmp_path: Path) -> None:
     assert "(peers.svg)" in written
     assert "| huey | 1,000 | – |" in written
     assert "- round trip p50: huey (1.00 ms)" in written
+    assert f"- huey: `{PEERS[0].requirements[0]}`; {PEERS[0].about}" in written
     ElementTree.parse(tmp_path / "peers.svg")
     tables = [[line.count("|") for line in part.splitlines()] for part in written.split("\n\n") if part.startswith("|")]
     assert len(tables) == 3
@@ -326,18 +343,21 @@ def test_a_library_that_cannot_be_installed_or_has_no_server_fails_in_all(monkey
     def refuse(peer: object) -> str:
         raise NotInstalledError("pip: no such version")
 
+    monkeypatch.setattr(rounds, "python_of", refuse)
+    monkeypatch.setattr(rounds, "versions_of", lambda python: ())
+    monkeypatch.setattr(servers, "find", lambda name: None)
+    monkeypatch.setattr(servers, "_install", lambda package: None)
+    settings = Settings.of(1, 0.1, ("chain", "fan"))
+    huey, redis, postgres = (next(e for e in entries() if e.peer.server == kind) for kind in ("", "redis", "postgres"))
     with ExitStack() as stack:
-        taking = rounds.Rounds(Settings.of(1, 0.1, ("chain", "fan")), stack)
-        monkeypatch.setattr(rounds, "python_of", refuse)
-        taking._take(0, entries()[0])
+        refused = rounds.Rounds(settings, [huey], stack)
+        refused._take(0, huey)
         monkeypatch.setattr(rounds, "python_of", lambda peer: sys.executable)
-        monkeypatch.setattr(servers, "find", lambda name: None)
-        monkeypatch.setattr(servers, "_install", lambda package: None)
-        redis, postgres = (next(e for e in entries() if e.peer.server == kind) for kind in ("redis", "postgres"))
-        taking._take(0, redis)
-        taking._take(0, postgres)
-    assert [(run.entry, run.line.failed) for run in taking.runs] == [
-        *[(entries()[0].name, "pip: no such version")] * 2,
+        without_servers = rounds.Rounds(settings, [redis, postgres], stack)
+        without_servers._take(0, redis)
+        without_servers._take(0, postgres)
+    assert [(run.entry, run.line.failed) for run in (*refused.runs, *without_servers.runs)] == [
+        *[(huey.name, "pip: no such version")] * 2,
         *[(redis.name, servers.HINTS["redis"])] * 2,
         *[(postgres.name, servers.HINTS["postgres"])] * 2,
     ]
@@ -351,11 +371,13 @@ def test_a_server_that_does_not_start_is_a_hint(tmp_path: Path, monkeypatch: pyt
 
 
 def test_asyncjobs_has_a_turn_after_each_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rounds, "python_of", lambda peer: sys.executable)
+    monkeypatch.setattr(rounds, "versions_of", lambda python: ())
     with ExitStack() as stack:
-        taking = rounds.Rounds(Settings.of(1, 0.1, ("chain",)), stack)
+        taking = rounds.Rounds(Settings.of(1, 0.1, ("chain",)), entries()[:3], stack)
         turns: list[str] = []
         monkeypatch.setattr(taking, "_take", lambda number, entry: turns.append(entry.name))
-        taking.take(0, entries()[:3])
+        taking.take(0)
     assert turns[-6::2] == [entry.name for entry in entries()[:3]]
     assert turns[-5::2] == ["asyncjobs NORMAL", "asyncjobs FULL", "asyncjobs NORMAL"]
 

@@ -10,7 +10,7 @@ import contextvars
 import importlib
 import os
 import threading
-from typing import Any
+from typing import Any, ClassVar
 
 from benchmarks.peers.harness import PATIENCE, SLOTS, BlockingAdapter, Surroundings
 from benchmarks.shapes import Parents
@@ -34,6 +34,8 @@ def noop(value: int) -> int:
 
 class Peer(BlockingAdapter):
     """The flow waits in a thread of its own, and its tasks are submitted in copies of its context."""
+
+    stores: ClassVar[bool] = False
 
     async def open(self) -> None:
         entered, self._over = threading.Event(), threading.Event()
