@@ -26,7 +26,7 @@ FAR = 10 * 365 * 86_400 * SECOND
 """µs until jobs that are never due here come due."""
 _PARENT = "parent"
 _SEEDS = 3
-_COPIED = {"jobs": "n", "calls": "n", "edges": "child", "events": "job"}
+OWNERS = {"jobs": "n", "calls": "n", "edges": "child", "events": "job"}
 """Tables that may have rows of a job, and the column that says of which."""
 
 
@@ -72,7 +72,7 @@ def _multiply(connection: sqlite3.Connection, jobs: int) -> None:
     copies = max(0, -(-jobs // _SEEDS) - 1)
     first = connection.execute("SELECT min(n) FROM jobs WHERE id LIKE 'seed%'").fetchone()[0]
     connection.execute("BEGIN IMMEDIATE")
-    for table, owner in _COPIED.items():
+    for table, owner in OWNERS.items():
         columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
         values = ", ".join(_copied(table, owner, column) for column in columns)
         connection.execute(
@@ -107,7 +107,7 @@ async def _check(path: Path, kind: Kind) -> None:
     connection.row_factory = sqlite3.Row
     try:
         numbers = connection.execute("SELECT n FROM jobs WHERE priority = 5 ORDER BY n DESC LIMIT 2").fetchall()
-        for table, owner in _COPIED.items():
+        for table, owner in OWNERS.items():
             own, copy = (
                 [dict(row) for row in connection.execute(f"SELECT * FROM {table} WHERE {owner} = ?", number)]
                 for number in numbers

@@ -151,7 +151,7 @@ def _figures(report: Report) -> list[str]:
     for row in report.yardstick_rows:
         spread = f"{100 * row.spread:.0f} %" if len(row.values) > 1 else ""
         table.append((f"yardstick {row.name}", number(row.median), row.unit, row.better, spread, ""))
-    return _aligned(table)
+    return aligned(table)
 
 
 def _targets(report: Report) -> list[str]:
@@ -165,7 +165,7 @@ def _targets(report: Report) -> list[str]:
         must = "" if target.must is None else f"{sign} {number(target.must)}"
         aim = "" if target.aim is None else f"{sign} {number(target.aim)}"
         table.append((target.number, target.what, value, must, _word(verdict.must), aim, _word(verdict.aim)))
-    return _aligned(table)
+    return aligned(table)
 
 
 def _word(met: bool | None) -> str:
@@ -179,7 +179,8 @@ def number(value: float) -> str:
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.3f}"
 
 
-def _aligned(table: Sequence[tuple[str, ...]]) -> list[str]:
+def aligned(table: Sequence[tuple[str, ...]]) -> list[str]:
+    """A table for a terminal."""
     widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
     right = {i for i in range(1, len(widths)) if table[0][i] in ("median", "measured", "spread")}
     lines = [

@@ -2,7 +2,8 @@
 
 A target is about a figure, or about the figure divided by the yardstick's of the same run, where the machine's moods
 cancel out. A target that was set against another queue is turned into one against the yardstick: the other queue's
-figure and the yardstick's were taken on one machine, on the same days, so their ratio stands for it.
+figure and the yardstick's were taken on one machine, on the same days, so their ratio stands for it. Where the other
+queues themselves are run, in ``benchmarks.peers``, ``PEER_TARGETS`` are judged instead, against figures of that run.
 """
 
 from __future__ import annotations
@@ -129,16 +130,65 @@ TARGETS = [
 """Where a factor is against another queue, its figure and the yardstick's (writer thread) stand before it."""
 
 
+class PeerTarget(Struct, frozen=True):
+    """``figure`` of asyncjobs with ``synchronous``, divided by the best figure of any of ``peers``.
+
+    ``against``: their figures that count, if that is not the same one.
+    """
+
+    number: str
+    what: str
+    figure: str
+    synchronous: str
+    peers: tuple[str, ...]
+    must: float
+    aim: float
+    better: Better = "higher"
+    against: tuple[str, ...] = ()
+
+
+_REDIS, _GRAPHS = ("saq", "taskiq"), ("dask", "streaq")
+_FLEXIQ = ("flexiq default", "flexiq tuned")
+PEER_TARGETS = [
+    PeerTarget("T4", "one by one ÷ huey", "one_by_one", "NORMAL", ("huey",), 3.3, 4),
+    PeerTarget("T4", "one by one, FULL ÷ huey", "one_by_one", "FULL", ("huey",), 1.25, 1.6),
+    PeerTarget("T7", "round trip p50 ÷ huey", "p50", "NORMAL", ("huey",), 0.45, 0.3, "lower"),
+    PeerTarget("T9", "round trip p50, FULL ÷ huey", "p50", "FULL", ("huey",), 1.3, 1, "lower"),
+    PeerTarget(
+        "T1",
+        "100 submitters ÷ huey's best rate of any kind",
+        "submitters_100",
+        "NORMAL",
+        ("huey",),
+        9,
+        13,
+        against=("one_by_one", "submitters_100", "batch"),
+    ),
+    PeerTarget("T2", "100 submitters, FULL ÷ huey", "submitters_100", "FULL", ("huey",), 7, 12),
+    PeerTarget("T3", "100 submitters ÷ the better of SAQ and taskiq", "submitters_100", "NORMAL", _REDIS, 7, 10),
+    PeerTarget("T5", "batch ÷ PgQueuer", "batch", "NORMAL", ("pgqueuer",), 1.1, 2),
+    PeerTarget("T5", "batch ÷ flexiq", "batch", "NORMAL", _FLEXIQ, 5, 7),
+    PeerTarget("T5", "batch stored ÷ PgQueuer", "batch_stored", "NORMAL", ("pgqueuer",), 0.85, 1.2),
+    PeerTarget("T5", "batch stored ÷ flexiq", "batch_stored", "NORMAL", _FLEXIQ, 1.05, 1.5),
+    PeerTarget("T10", "chain ÷ streaQ", "chain", "NORMAL", ("streaq",), 5, 7),
+    PeerTarget("T11", "layered ÷ the better of Dask and streaQ", "layered", "NORMAL", _GRAPHS, 8.5, 15),
+    PeerTarget("T12", "fan ÷ the better of Dask and streaQ", "fan", "NORMAL", _GRAPHS, 9.5, 15),
+]
+"""Against other libraries that were run beside, by ``make bench-peers``."""
+
+
 def judge(figures: Mapping[str, float], ratios: Mapping[tuple[str, str], float]) -> list[Verdict]:
     """Compare medians of figures, and of (figure, yardstick's figure) ratios, with the targets."""
     verdicts: list[Verdict] = []
     for target in TARGETS:
         value = figures.get(target.figure) if target.over is None else ratios.get((target.figure, target.over))
-        verdicts.append(Verdict(target, value, _met(target, value, target.must), _met(target, value, target.aim)))
+        must, aim = (met(target.better, value, wanted) for wanted in (target.must, target.aim))
+        verdicts.append(Verdict(target, value, must, aim))
     return verdicts
 
 
-def _met(target: Target, value: float | None, wanted: float | None) -> bool | None:
+def met(better: Better, value: float | None, wanted: float | None) -> bool | None:
+    """Whether a value is as wanted; None if there is no value, or nothing is wanted."""
     if value is None or wanted is None:
         return None
-    return value >= wanted if target.better == "higher" else value <= wanted
+    return value >= wanted if better == "higher" else value <= wanted

@@ -3,36 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import random
 
 from asyncjobs import JobHandle, JobProcessor, gather
 from benchmarks.jobs import noop, processor
 from benchmarks.result import Figure, Place, Result, higher, lower
+from benchmarks.shapes import Parents, chain, fan, layered
 from benchmarks.stopwatch import Stopwatch
-
-Parents = list[list[int]]
-"""Per node, its parents, as indices of nodes before it."""
-
-
-def chain(length: int) -> Parents:
-    """Each after the one before."""
-    return [[i - 1] if i else [] for i in range(length)]
-
-
-def layered(layers: int, width: int, parents: int) -> Parents:
-    """Each node of a layer after some of the layer before."""
-    draw = random.Random(7)
-    nodes: Parents = []
-    for layer in range(layers):
-        first = (layer - 1) * width
-        for _ in range(width):
-            nodes.append([first + i for i in draw.sample(range(width), parents)] if layer else [])
-    return nodes
-
-
-def fan(width: int) -> Parents:
-    """One, then many, then one after all of them."""
-    return [[], *([0] for _ in range(width)), list(range(1, width + 1))]
 
 
 def run(place: Place) -> Result:

@@ -1,0 +1,1 @@
+"""asyncjobs side by side with other job libraries: ``python -m benchmarks.peers --help``, or ``make bench-peers``."""
