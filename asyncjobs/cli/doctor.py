@@ -19,6 +19,7 @@ from asyncjobs.cli.failures import FAILED, Failure
 from asyncjobs.cli.serving import given_token
 from asyncjobs.cli.stores import ChosenStore, shown
 from asyncjobs.exceptions import JobProcessorError, MissingExtraError
+from asyncjobs.host import this_process
 from asyncjobs.models import JobStatus, WorkerInfo
 from asyncjobs.paging import take_jobs
 from asyncjobs.plurals import counted
@@ -28,6 +29,9 @@ from asyncjobs.settings import WEB_TOKEN
 from asyncjobs.versions import own_version
 
 _SOUND_SQLITE = (3, 51, 3)
+"""The first version without the bug of resetting the write-ahead log."""
+_REPAIRED_SQLITE = ((3, 50, 7), (3, 44, 6))
+"""Versions of older branches that have the repair, too."""
 _SLOW_FIRST_BYTE = 2.0
 _CLOCK_OFF = 5.0
 _LOOKED_AT = 20_000
@@ -168,15 +172,23 @@ def _dead_workers(workers: Sequence[WorkerInfo], start: str | None) -> Iterator[
 
 
 def _shared_file(alive: Sequence[WorkerInfo]) -> Iterator[Finding]:
-    processes = {(worker.host, worker.pid) for worker in alive}
-    if len(processes) > 1 and sqlite3.sqlite_version_info < _SOUND_SQLITE:
+    """Warn where this command is not the only process that has the file open, and SQLite is an older one."""
+    own = this_process()
+    processes = {(worker.host, worker.pid) for worker in alive} | {(own.host, own.pid)}
+    if len(processes) > 1 and not _is_sound(sqlite3.sqlite_version_info):
         version = ".".join(map(str, _SOUND_SQLITE))
         yield Finding(
             "warning",
-            f"{len(processes)} processes share the file, and SQLite {sqlite3.sqlite_version} is older than {version}: "
-            "very rarely, two of them could damage the write-ahead log",
-            f"use a Python with SQLite {version} or newer",
+            f"{len(processes)} processes, of which this command is one, share the file, and SQLite "
+            f"{sqlite3.sqlite_version} is older than {version}: very rarely, two that write back the write-ahead log "
+            "at the same moment could damage it",
+            f"use a Python with SQLite {version} or newer for all of them, and keep backups until then",
         )
+
+
+def _is_sound(version: tuple[int, ...]) -> bool:
+    repaired = any(version[:2] == first[:2] and version >= first for first in _REPAIRED_SQLITE)
+    return repaired or version >= _SOUND_SQLITE
 
 
 def _waiting_jobs(

@@ -23,7 +23,7 @@ from asyncjobs.cli.step_views import ShownStep, read_shown_steps, step_line
 from asyncjobs.core.codec import decode_call
 from asyncjobs.core.gates import FUNCTION
 from asyncjobs.core.lifecycle import WORKER_LOST
-from asyncjobs.exceptions import CorruptValueError, JobNotCompletedError, JobStateError
+from asyncjobs.exceptions import CorruptValueError, JobNotCompletedError, JobSkippedError, JobStateError
 from asyncjobs.models import Attempt, Job, JobStatus, Reason
 from asyncjobs.plurals import counted
 from asyncjobs.processor import JobProcessor
@@ -335,7 +335,11 @@ async def result(context: Context, job: str, wait: bool, timeout: str | None) ->
         try:
             value = await jp.get_result(job_id)
         except JobNotCompletedError as error:
-            raise Failure(str(error.args[0]), exit_code=FAILED, hint=render_hint(error), code=error.code) from None
+            problem = str(error.args[0])
+            if isinstance(error, JobSkippedError):
+                sentence = (await jp.why(job_id)).sentence.removeprefix("it ")
+                problem = printable(f"job {job_id!r} {sentence}")
+            raise Failure(problem, exit_code=FAILED, hint=render_hint(error), code=error.code) from None
         except JobStateError as error:
             raise Failure(str(error.args[0]), exit_code=REFUSED, hint="--wait waits for it", code=error.code) from None
     context.out.value(value)

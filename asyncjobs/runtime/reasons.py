@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 from asyncjobs.backends.base import JobBackend
 from asyncjobs.clock import Clock, to_datetime
+from asyncjobs.core.gates import REJECTED
 from asyncjobs.error_texts import shown
 from asyncjobs.models import EdgeState, Job, JobStatus, Reason, WaitsFor, WorkerInfo
 from asyncjobs.paging import take_jobs
@@ -30,14 +32,42 @@ async def why(backend: JobBackend, clock: Clock, job: Job) -> Reason:
         case JobStatus.PENDING:
             return await _pending(backend, clock, job)
         case JobStatus.SKIPPED:
-            sentence = f"it was skipped because {job.because!r} did not complete"
-            return Reason("skipped", sentence, {"because": job.because})
+            return _skipped(job, None if job.because is None else await backend.get_job(job.because))
         case JobStatus.FAILED:
-            error = f"{job.error.error_type}: {job.error.message}" if job.error else "no error was recorded"
+            error = _error(job)
             at = f" at attempt {job.attempt}" if job.attempt else ""  # a gate has none
             return Reason("failed", f"it failed{at}: {error}", {"failures": job.failures})
         case _:
             return Reason(str(job.status), f"it is {job.status}")
+
+
+def _error(job: Job) -> str:
+    return f"{job.error.error_type}: {job.error.message}" if job.error else "no error was recorded"
+
+
+def _skipped(job: Job, cause: Job | None) -> Reason:
+    """Return the reason of a skipped job: what became of its cause, None in a damaged store.
+
+    The details have no text of a job or a person, since they are shown as they are.
+    """
+    details: dict[str, Any] = {"because": job.because}
+    sentence = f"it was skipped because {job.because!r} did not complete"
+    if cause is None:
+        return Reason("skipped", sentence, details)
+    match cause.status:
+        case JobStatus.FAILED if cause.gate is not None and cause.error is not None:
+            told = f"{cause.error.message}, so the gate failed"
+            if cause.error.error_type == REJECTED:
+                by = cause.gate.answered_by
+                told = f"the gate was rejected{'' if by is None else f' by {by!r}'}: {cause.error.message}"
+                details["rejected_by"] = by
+        case JobStatus.FAILED:
+            told = f"it failed: {_error(cause)}"
+        case JobStatus.CANCELLED:
+            told = "it was cancelled"
+        case _:  # it was retried between the two reads
+            return Reason("skipped", sentence, details)
+    return Reason("skipped", f"{sentence}: {told}", details)
 
 
 async def held_by_the_dead(backend: JobBackend, jobs: Sequence[Job]) -> frozenset[str]:

@@ -22,7 +22,7 @@ _HOLE, _FIXED = "\0", "9"
 PLURAL = {
     ("cli/demo.py", "{panels} panels"): "two or more",
     ("cli/demo.py", "{len(panels)} panels"): "two or more",
-    ("cli/doctor.py", "{len(processes)} processes share"): "two or more",
+    ("cli/doctor.py", "{len(processes)} processes, of which"): "two or more",
     ("cli/doctor.py", "jobs of {name} are not run"): "a name, not a number",
     ("cli/doctor.py", "{more} more of the newest {len(newest):,} jobs"): "more than are shown",
     ("core/codec/refusals.py", "{len(data):,} bytes, more than"): "above a limit",

@@ -402,3 +402,18 @@ def completed(shell: Inside) -> str:
     from asyncjobs.cli.main import root
 
     return CliRunner().invoke(root, [], prog_name="asyncjobs", complete_var="_ASYNCJOBS_COMPLETE").output
+
+
+def test_a_job_behind_a_rejected_gate_says_who_rejected_it_and_why(shell: Inside) -> None:
+    async def fill(jp: JobProcessor) -> None:
+        await jp.submit_gate("Dark enough?", job_id="gate")
+        await jp.submit_job(draw, job_id="page", depends_on="gate")
+
+    store(shell, fill)
+    shell.good(*DB, "jobs", "reject", "gate", "--reason", "too\nlight")
+    words = f"was skipped because 'gate' did not complete: the gate was rejected by '{ME}': too\\nlight"
+    assert words in shell.good(*DB, "jobs", "show", "page").out
+    ran = shell.run(*DB, "jobs", "result", "page")
+    assert ran.code == 1
+    assert f"job 'page' {words}" in ran.err
+    assert "jobs retry gate" in ran.err

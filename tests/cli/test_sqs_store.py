@@ -77,6 +77,7 @@ def test_a_service_file_carries_what_names_the_store(shell: OnAWS) -> None:
     named["AWS_PROFILE"] = "jobs"
     text = shell.good("daemon", "unit", "systemd", "--allow", "app", **named).out
     assert [line for line in text.splitlines() if line.startswith("Environment=")] == [
+        "Environment=XDG_STATE_HOME=%S",
         "Environment=ASYNCJOBS_BACKEND=sqs",
         f"Environment=ASYNCJOBS_SQS_TABLE={shell.table}",
         "Environment=AWS_DEFAULT_REGION=eu-west-1",

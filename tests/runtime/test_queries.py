@@ -367,10 +367,38 @@ async def test_why_of_jobs_that_ended(jp: JobProcessor) -> None:
     await jp.wait_for_job(failed)
     assert await reason(jp, failed, "failed", "ValueError: sad", "attempt 1") == {"failures": 1}
     skipped = await jp.submit_job(nothing, depends_on=failed)
-    assert await reason(jp, skipped, "skipped", "'failed' did not complete") == {"because": "failed"}
+    words = "it was skipped because 'failed' did not complete: it failed: ValueError: sad"
+    assert await reason(jp, skipped, "skipped", words) == {"because": "failed"}
     cancelled = await jp.submit_job(nothing, delay=3600)
     await cancelled.cancel()
     await reason(jp, cancelled, "cancelled")
+
+
+@pytest.mark.parametrize(
+    ("end", "words", "details"),
+    [
+        ("rejected by", "the gate was rejected by 'ada': too dark", {"rejected_by": "ada"}),
+        ("rejected", "the gate was rejected: too dark", {"rejected_by": None}),
+        ("late", "nobody answered until ", {}),
+        ("cancelled", "it was cancelled", {}),
+    ],
+)
+async def test_why_of_a_job_behind_a_gate_names_what_became_of_that(
+    jp: JobProcessor, end: str, words: str, details: dict[str, Any]
+) -> None:
+    gate = await jp.submit_gate("Dark enough?", job_id="gate", timeout=0.05 if end == "late" else None)
+    middle = await jp.submit_job(nothing, depends_on=gate)
+    last = await jp.submit_job(nothing, depends_on=middle)
+    if end.startswith("rejected"):
+        await jp.reject_job(gate, "too dark", by="ada" if "by" in end else None)
+    elif end == "cancelled":
+        await gate.cancel()
+    await jp.wait_for_job(last, timeout=10)
+    for behind in (middle, last):
+        found = await reason(jp, behind, "skipped", f"because 'gate' did not complete: {words}")
+        assert found == {"because": "gate", **details}
+    await gate.retry()
+    assert (await jp.get_job(last)).status == "pending"
 
 
 async def test_why_of_running_jobs(jp: JobProcessor) -> None:
