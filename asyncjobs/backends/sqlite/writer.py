@@ -190,6 +190,10 @@ class Writer:
         return commit(self._connection, group, self._lanes, self._cache, moment, self._hook, most_rows=most_rows)
 
     def _go_on(self) -> None:
+        """Commit what has come meanwhile. A member that was just answered may have seen to that already: never have two
+        flushes on their way, of which one might commit while the thread has the connection."""
+        if self._scheduled:
+            return
         if self._waiting or self._asked:
             self._scheduled = True
             self._loop.call_soon(self._flush)
