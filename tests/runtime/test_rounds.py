@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
 import anyio
 import pytest
 
+from asyncjobs import JobProcessor, SQLiteConfig
 from asyncjobs.backends.memory import MemoryBackend
 from asyncjobs.clock import SystemClock
 from asyncjobs.models import JobEvent
 from asyncjobs.runtime.events.log_tail import LogTail, Subscription
 from asyncjobs.runtime.events.rounds import Rounds
 from tests.conformance.support import new
+from tests.runtime.support import Held
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio]
 
 LATE = 0.1
 """Seconds after which no event comes."""
@@ -84,9 +89,9 @@ async def test_without_readers_to_wake_there_is_no_pause() -> None:
 @pytest.mark.parametrize(("readers", "pause"), [(1, 106.5e-6), (100, 10.65e-3), (500, 0.05), (100_000, 0.05)])
 async def test_the_pause_is_three_times_what_the_round_cost_and_bounded(readers: int, pause: float) -> None:
     sink = Sink(readers)
-    before = anyio.current_time()
+    before = time.monotonic()
     sink.rounds.publish(events(1))
-    assert before + pause <= sink.rounds._until <= anyio.current_time() + pause
+    assert before + pause <= sink.rounds._until <= time.monotonic() + pause
 
 
 async def test_pauses_follow_each_other_for_as_long_as_events_come() -> None:
@@ -127,7 +132,7 @@ async def played_around_a_pause(tail: LogTail, backend: MemoryBackend) -> tuple[
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(received, first, early)
         await anyio.wait_all_tasks_blocked()
-        tail._rounds._until = anyio.current_time() + 0.05  # as after a round with many readers
+        tail._rounds._until = time.monotonic() + 0.05  # as after a round with many readers
         await backend.enqueue_jobs([new("a"), new("b")])
         second = await tail.subscribe()
         tasks.start_soon(received, second, late)
@@ -153,7 +158,7 @@ async def test_the_check_catches_a_reader_that_is_served_twice(monkeypatch: pyte
         flush = tail._rounds.flush
 
         def only_at_the_end_of_a_pause() -> None:
-            if anyio.current_time() >= tail._rounds._until:
+            if time.monotonic() >= tail._rounds._until:
                 flush()
 
         monkeypatch.setattr(tail._rounds, "flush", only_at_the_end_of_a_pause)
@@ -185,3 +190,20 @@ async def test_each_of_many_readers_gets_each_event_once() -> None:
         for subscription in subscriptions:
             tail.unsubscribe(subscription)
     assert Counter(got) == {f"job-{i}": 300 for i in range(30)}
+
+
+def test_a_program_that_runs_on_asyncio_alone_is_served(tmp_path: Path) -> None:
+    """Commits are passed on in callbacks of the loop, which belong to no task: anyio does not know of a loop there."""
+
+    async def main() -> list[str]:
+        async with JobProcessor(SQLiteConfig(db_path=tmp_path / "jobs.db")) as jp:
+            held = Held(1)
+            job = await jp.submit_job(held.body, local=True)
+            seen: list[str] = []
+            async for event in jp.stream_job(job.id):
+                seen.append(event.type)
+                if event.type == "started":
+                    held.go.open()
+            return seen
+
+    assert asyncio.run(asyncio.wait_for(main(), 30)) == ["submitted", "started", "completed"]

@@ -8,6 +8,7 @@ event after a quiet time goes at once.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 
 import anyio
@@ -33,14 +34,14 @@ class Rounds:
     def __init__(self, deliver: Callable[[Sequence[JobEvent]], int]) -> None:
         self._deliver = deliver
         self._gathered: list[JobEvent] = []
-        self._until = 0.0
+        self._until = 0.0  # by time.monotonic(): commits come in callbacks of the loop, where anyio finds no loop
         self._held = Wakeup()
 
     def publish(self, events: Sequence[JobEvent]) -> None:
         """Deliver these now, or in the next round. Never blocks."""
         if self._gathered:
             self._gathered.extend(events)
-        elif anyio.current_time() < self._until:
+        elif time.monotonic() < self._until:
             self._gathered.extend(events)
             self._held.notify()
         else:
@@ -60,9 +61,9 @@ class Rounds:
         """End the pauses, forever."""
         while True:
             await self._held.wait()
-            await anyio.sleep_until(self._until)
+            await anyio.sleep(max(0.0, self._until - time.monotonic()))
             self.flush()
 
     def _round(self, events: Sequence[JobEvent]) -> None:
         woken = self._deliver(events)
-        self._until = anyio.current_time() + min(_LONGEST, _TIMES * woken * (_WAKE_UP + _EVENT * len(events)))
+        self._until = time.monotonic() + min(_LONGEST, _TIMES * woken * (_WAKE_UP + _EVENT * len(events)))
