@@ -99,8 +99,7 @@ def allow(backend: SQLiteBackend, size: int) -> None:
     """Raise the limit of the open file."""
     writer = backend._writer
     assert writer is not None
-    page_size: int = writer.connection.execute("PRAGMA page_size").fetchone()[0]
-    writer.connection.execute(f"PRAGMA max_page_count = {size // page_size}")
+    writer.connection.execute(f"PRAGMA max_page_count = {size // 4096}")
 
 
 # -- SQLiteConfig.max_size

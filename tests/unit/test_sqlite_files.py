@@ -18,7 +18,7 @@ import pytest
 from asyncjobs.backends.sqlite import files
 from asyncjobs.backends.sqlite.errors import is_busy, translate
 from asyncjobs.backends.sqlite.files import open_connection, prepare_file
-from asyncjobs.backends.sqlite.schema import APPLICATION_ID, migrate
+from asyncjobs.backends.sqlite.schema import migrate
 from asyncjobs.config import SQLiteConfig
 from asyncjobs.exceptions import (
     BackendClosedError,
@@ -145,22 +145,6 @@ def test_a_network_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def pragma(connection: sqlite3.Connection, name: str) -> object:
     return connection.execute(f"PRAGMA {name}").fetchone()[0]
-
-
-def test_a_new_file_has_small_pages_and_another_keeps_those_it_has(tmp_path: Path) -> None:
-    with closing(opened(config_of(tmp_path / "new.db"))) as connection:
-        connection.execute("CREATE TABLE t(a)")
-        assert pragma(connection, "page_size") == 2048
-    old = tmp_path / "old.db"
-    with closing(sqlite3.connect(old)) as connection:
-        connection.execute("PRAGMA page_size = 4096")
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute("CREATE TABLE t(a)")
-    for _ in range(2):
-        with closing(opened(config_of(old))) as connection:
-            connection.execute("INSERT INTO t VALUES (1)")
-            connection.execute("VACUUM")
-            assert pragma(connection, "page_size") == 4096
 
 
 def test_settings_of_a_writing_connection(tmp_path: Path) -> None:

@@ -26,8 +26,6 @@ from asyncjobs.exceptions import BackendConnectionError, BackendError, Configura
 
 _FIELD = "SQLiteConfig.db_path"
 _MODE = 0o600
-_PAGE_SIZE = 2048
-"""Bytes. A commit writes each page that it changes as a whole, and a short job changes little of a dozen."""
 _SMALL_CACHE = 2
 """MiB of page cache of connections that do not write jobs: the memory-mapped file serves their reads."""
 _creating = threading.Lock()
@@ -241,7 +239,6 @@ def largest_log(config: SQLiteConfig) -> int:
 def _set_up(connection: sqlite3.Connection, config: SQLiteConfig, *, read_only: bool) -> None:
     cache = _SMALL_CACHE if read_only else config.cache_size
     for setting in (
-        f"page_size = {_PAGE_SIZE}",  # of a new file; others keep theirs
         f"synchronous = {config.synchronous}",
         f"cache_size = {-1024 * cache}",  # negative: KiB
         f"mmap_size = {config.mmap_size << 20}",
