@@ -144,9 +144,20 @@ def load(
     environ: Mapping[str, str] | None = None,
     folder: str | os.PathLike[str] | None = None,
 ) -> Settings:
-    """Read all sources and check the values.
+    """Read all sources and check the values: ``JobProcessor(settings.load().sqlite)``.
 
-    :param config: a file to read; default: ``ASYNCJOBS_CONFIG``, else the nearest one from ``folder`` upwards.
+    Of each setting, the first source that has it wins: ``flags``, the environment (``ASYNCJOBS_DB``,
+    ``ASYNCJOBS_SQLITE_SYNCHRONOUS``, …), one file, the default. The file is the first that there is of
+
+    1. ``config``, or the one that ``ASYNCJOBS_CONFIG`` names: if it is missing, that is an error
+    2. ``asyncjobs.toml``, or a ``pyproject.toml`` with ``[tool.asyncjobs]``, in ``folder`` or the nearest folder
+       above it, but not above a repository
+    3. ``asyncjobs/config.toml`` in ``XDG_CONFIG_HOME`` (``~/.config``)
+
+    Without one, the defaults apply; ``Settings.file`` is None then. So a program that may be started in any folder
+    names the file. A relative ``db_path`` in a file is beside the file.
+
+    :param config: the file to read. Default: it is looked for.
     :param flags: values by dotted name that win over everything; None values were not given.
     :param environ: default: the process's.
     :param folder: where the search for a file begins. Default: the working directory.

@@ -71,7 +71,8 @@ class SQLiteConfig(BackendConfig):
     :param mmap_size: MiB of the file that are mapped for reading. Default 256.
     :param readers: reading connections, each with a thread. Default 2.
     :param checkpoint_size: bytes of write-ahead log after which it is written back. Default 4 MiB.
-    :param max_size: largest size of the file in bytes; beyond it, ``BackendError``. Default None: no limit.
+    :param max_size: largest size of the file in bytes, at least 262144; beyond it, ``BackendError``. Default None: no
+        limit.
     :param allow_network_filesystem: open a file on NFS, SMB and the like, whose locks SQLite cannot trust.
         Default False.
     """

@@ -16,7 +16,8 @@ HEAD = f"""\
 
 A program passes these as fields: `JobProcessor(SQLiteConfig(db_path=…), daemon=DaemonConfig(num_workers=8))`. Commands
 and daemons read them from `asyncjobs.toml` (or the section `[tool.asyncjobs]` of `pyproject.toml`), the environment and
-flags; a flag wins over a variable, a variable over the file.
+flags; a flag wins over a variable, a variable over the file. A program reads the same with `asyncjobs.settings.load()`:
+[where it looks for the file](settings.md#read-the-configuration).
 
 Durations are numbers of seconds, or texts such as `30s`, `5m`, `12h`, `7d`; sizes are numbers of bytes, or texts such
 as `64MB`. `asyncjobs config show --origin` prints the settings in effect, and where each comes from.

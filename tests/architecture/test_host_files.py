@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +24,14 @@ FILES = {block.name: block.text for block in BLOCKS if block.name is not None}
 TOKEN = "a-token-of-the-tests-0123456789"
 PRINTED = "/srv/shop"
 """The folder of the application on the page."""
+LOOK = (
+    "import anyio, app\n\n"
+    "async def main():\n"
+    "    async with app.jp:\n"
+    "        print((await app.jp.backend.health())['synchronous'])\n\n"
+    "anyio.run(main)\n"
+)
+"""What says with which settings the program of the page has opened its store."""
 
 
 def of_kind(kind: str) -> list[Block]:
@@ -37,15 +47,24 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_the_program_that_submits_has_the_settings_of_the_file(folder: Path) -> None:
-    (folder / "look.py").write_text(
-        "import anyio, app\n\n"
-        "async def main():\n"
-        "    async with app.jp:\n"
-        "        print((await app.jp.backend.health())['synchronous'])\n\n"
-        "anyio.run(main)\n"
-    )
+    (folder / "look.py").write_text(LOOK)
     assert ran(folder, "look.py") == "FULL\n"
     assert (folder / "jobs.db").is_file()
+
+
+@pytest.mark.parametrize(("named", "synchronous"), [(True, "FULL"), (False, "NORMAL")])
+def test_a_program_that_is_started_elsewhere_has_the_settings_only_if_the_file_is_named(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch,
+    *, named: bool, synchronous: str,
+) -> None:  # fmt: skip
+    (folder / "look.py").write_text(LOOK)
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    monkeypatch.setenv("HOME", str(elsewhere))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    if named:
+        monkeypatch.setenv("ASYNCJOBS_CONFIG", str(folder / "asyncjobs.toml"))
+    assert ran(elsewhere, str(folder / "look.py")) == f"{synchronous}\n"
+    assert [file.is_file() for file in (folder / "jobs.db", elsewhere / "asyncjobs.db")] == [named, not named]
 
 
 # -- systemd
@@ -57,6 +76,8 @@ def test_every_unit_has_a_name_and_is_for_one_user_and_folder() -> None:
     for name, text in units.items():
         assert set(re.findall("^User=(.*)", text, re.MULTILINE)) == (set() if name == "jobs-backup.timer" else {"jobs"})
         assert set(re.findall("^WorkingDirectory=(.*)", text, re.MULTILINE)) <= {PRINTED}
+        settings = re.findall("^Environment=ASYNCJOBS_CONFIG=(.*)", text, re.MULTILINE)
+        assert settings == ([f"{PRINTED}/asyncjobs.toml"] if "ExecStart=" in text else [])
 
 
 @pytest.mark.slow
@@ -67,7 +88,8 @@ def test_systemd_takes_the_units(folder: Path) -> None:
     (scripts / "uvicorn").symlink_to(shutil.which("true") or "")
     units = folder / "units"
     (units / "jobs.service.d").mkdir(parents=True)
-    (units / "jobs.service").write_text(ran(folder, "-m", "asyncjobs", "daemon", "unit", "systemd"), "utf-8")
+    (units / "jobs.service").write_text(unit(folder, "systemd"), "utf-8")
+    assert f"--config {folder}/asyncjobs.toml" in (units / "jobs.service").read_text("utf-8")
     (units / "jobs.service.d" / "user.conf").write_text(FILES["user.conf"], "utf-8")
     names = [name for name in FILES if name.startswith("jobs-")]
     for name in names:
@@ -80,25 +102,35 @@ def test_systemd_takes_the_units(folder: Path) -> None:
     assert (done.returncode, told) == (0, []), done.stderr
 
 
+def unit(folder: Path, kind: str) -> str:
+    """Return the file that the command of the page prints."""
+    [command] = {block.printed_by for block in BLOCKS if block.printed_by and f" unit {kind}" in block.printed_by}
+    assert any(line.startswith(f"{command} >") for block in of_kind("sh") for line in block.text.splitlines())
+    return ran(folder, "-m", *command.split())
+
+
 # -- Docker
 
 
 @pytest.mark.slow
 def test_both_services_have_the_file_on_the_volume(folder: Path) -> None:
     yaml = pytest.importorskip("yaml")
-    daemon = yaml.safe_load(ran(folder, "-m", "asyncjobs", "daemon", "unit", "docker"))
+    daemon = yaml.safe_load(unit(folder, "docker"))
     more = yaml.safe_load(FILES["compose.override.yaml"])
     app, jobs = more["services"]["app"], daemon["services"]["jobs"]
     assert app["volumes"] == jobs["volumes"]
     store = app["environment"]["ASYNCJOBS_DB"]
     assert jobs["command"][jobs["command"].index("--db") + 1] == store
+    settings = app["environment"]["ASYNCJOBS_CONFIG"]
+    assert settings == f"/app/{jobs['command'][jobs['command'].index('--config') + 1]}"  # /app: that of the image
 
     file = folder / "data" / "jobs.db"
     file.parent.mkdir()
     uvicorn, served, *options = app["command"]
     assert uvicorn == "uvicorn"
     options = ["127.0.0.1" if option == "0.0.0.0" else option for option in options]
-    with serving(served, folder, *options, ASYNCJOBS_DB=str(file), JOBS_TOKEN=TOKEN, PYTHONPATH=str(ROOT)) as address:
+    environment = {"ASYNCJOBS_CONFIG": str(folder / "asyncjobs.toml"), "ASYNCJOBS_DB": str(file), "JOBS_TOKEN": TOKEN}
+    with serving(served, folder, *options, **environment, PYTHONPATH=str(ROOT)) as address:
         # Its workers listen only after it has printed the address.
         with httpx.Client(base_url=address, timeout=30, transport=httpx.HTTPTransport(retries=8)) as client:
             assert client.post("/pages/7").status_code == 202
@@ -114,6 +146,38 @@ def test_the_image_has_what_the_services_need() -> None:
     assert "install -d -o jobs /data" in image.text
     copied = re.findall(r"^COPY (.+) \./$", image.text, re.MULTILINE)
     assert " ".join(copied).split() == ["asyncjobs.toml", "tasks.py", "app.py"]
+    assert re.findall("^WORKDIR (.+)$", image.text, re.MULTILINE) == ["/app"]
+
+
+def test_the_image_makes_the_library_as_the_page_says_and_uses_it() -> None:
+    [image] = of_kind("dockerfile")
+    [by_hand] = [block.text for block in of_kind("sh") if "cc -O2" in block.text]
+    [compiled] = re.findall("^cc .+$", by_hand, re.MULTILINE)
+    [archive] = re.findall("^curl .+$", by_hand, re.MULTILINE)
+    made, used = image.text.split("\n\n")
+    assert {f"RUN {compiled}", f"RUN {archive}"} <= set(made.splitlines())
+    [stage] = re.findall(r"^FROM python:(\S+) AS sqlite$", made, re.MULTILINE)
+    assert f"FROM python:{stage}-slim\n" in used  # one system, so that the library fits
+    assert "COPY --from=sqlite /opt/sqlite /opt/sqlite\nENV LD_LIBRARY_PATH=/opt/sqlite\n" in used
+
+
+def test_compose_reads_the_token_that_the_page_writes(folder: Path) -> None:
+    [block] = [block for block in of_kind("sh") if "docker compose up" in block.text]
+    [line] = [line for line in block.text.splitlines() if ".env" in line]
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    subprocess.run(line, shell=True, cwd=folder, env={**os.environ, "PATH": path}, check=True)
+    written = folder / ".env"
+    assert re.fullmatch(r"JOBS_TOKEN=[\w-]{16,}\n", written.read_text("utf-8"))
+    assert "${JOBS_TOKEN:?" in FILES["compose.override.yaml"]
+    assert written.stat().st_mode & 0o777 == 0o600
+
+
+# -- backup
+
+
+def test_two_copies_of_a_day_do_not_collide() -> None:
+    [name] = re.findall(r"\$\(date \+(\S+)\)", FILES["backup.sh"])
+    assert time.strftime(name, time.gmtime(0)) != time.strftime(name, time.gmtime(1))
 
 
 # -- nginx

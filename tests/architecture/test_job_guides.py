@@ -33,7 +33,9 @@ APP, KILLED = only("asking", "FastAPI("), only("steps", "SIGKILL")
 """What has a test of its own: an app, and a program that is run twice."""
 LOOKED_AT, RESUMED = only("tracker", "get_jobs_by_movie("), only("tracker", "open_jobs")
 """Programs that go on with a movie of the old tracker, as the page describes it."""
-PROGRAMS = [block for block in runnable(BLOCKS, "python") if block not in (APP, KILLED)]
+BODIES = only("tracker", "def draw_panel(job_id")
+"""A module that a program imports."""
+PROGRAMS = [block for block in runnable(BLOCKS, "python") if block not in (APP, KILLED, BODIES)]
 
 
 def test_every_block_is_run_and_those_that_are_not_are_listed() -> None:
@@ -49,19 +51,20 @@ def test_every_block_is_run_and_those_that_are_not_are_listed() -> None:
 def test_a_program_prints_what_the_page_says(program: Block, tmp_path: Path) -> None:
     if program in (LOOKED_AT, RESUMED):
         write_movie(tmp_path)
+    (tmp_path / str(BODIES.name)).write_text(BODIES.text, "utf-8")
     (tmp_path / "program.py").write_text(program.text, "utf-8")
     printed = ran(tmp_path, "program.py")
     if not fits(program.printed or "", printed):
         assert printed == program.printed  # shows the difference
 
 
-def write_movie(folder: Path) -> None:
-    """Write a file of the old tracker, with a movie that was left in the middle."""
-    statuses = {"plot": "completed", "panel_0": "completed", "panel_1": "failed", "panel_2": "in_progress"}
+def write_movie(folder: Path, plot: str = "plot") -> None:
+    """Write a file of the old tracker, with a movie that was left in the middle: what failed had left a path."""
+    statuses = {plot: "completed", "panel_0": "completed", "panel_1": "failed", "panel_2": "in_progress"}
     jobs = [
         old_job(
-            name, "detective_1", statuses.get(name, "pending"), type="screenplay" if name == "plot" else "image",
-            scene_id="s1", output_path=None, created_at=f"2024-01-01T10:00:0{at}",
+            name, "detective_1", statuses.get(name, "pending"), type="screenplay" if name == plot else "image",
+            scene_id="s1", output_path="old.png" if name == "panel_1" else None, created_at=f"2024-01-01T10:00:0{at}",
         )
         for at, name in enumerate((*statuses, "panel_3"))
     ]  # fmt: skip
@@ -70,9 +73,10 @@ def write_movie(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_a_movie_that_is_resumed_keeps_what_was_known_of_it(tmp_path: Path) -> None:
-    write_movie(tmp_path)
+    write_movie(tmp_path, "noir-plot")
+    (tmp_path / str(BODIES.name)).write_text(BODIES.text, "utf-8")
     (tmp_path / "program.py").write_text(RESUMED.text, "utf-8")
-    ran(tmp_path, "program.py")
+    assert ran(tmp_path, "program.py") == RESUMED.printed
     drawn = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.txt")}
     assert set(drawn) == {"panel_1.txt", "panel_2.txt", "panel_3.txt"}
     assert ran(tmp_path, "program.py").startswith("run: []\n")
@@ -85,6 +89,23 @@ def test_a_movie_that_is_resumed_keeps_what_was_known_of_it(tmp_path: Path) -> N
     assert {job.scene_id for job in state.jobs} == {"s1"}
     assert all(job.metadata["prompt"] == "näive" for job in state.jobs)
     assert [job.type.value for job in state.jobs].count("image") == 4
+    assert [job.output_path for job in state.jobs if job.id == "panel_1"] == ["panel_1.txt"]
+
+
+@pytest.mark.slow
+def test_a_program_that_resumes_a_movie_is_killed_renamed_and_goes_on(tmp_path: Path) -> None:
+    write_movie(tmp_path)
+    killing = BODIES.text.replace(
+        "    path.write_text", "    os.kill(os.getpid(), signal.SIGKILL)\n    path.write_text"
+    )
+    (tmp_path / str(BODIES.name)).write_text(f"import os\nimport signal\n{killing}", "utf-8")
+    (tmp_path / "program.py").write_text(RESUMED.text, "utf-8")
+    done = subprocess.run([sys.executable, "program.py"], cwd=tmp_path, capture_output=True, timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+    (tmp_path / str(BODIES.name)).write_text(BODIES.text, "utf-8")
+    (tmp_path / "program.py").rename(tmp_path / "renamed.py")
+    assert ran(tmp_path, "renamed.py") == RESUMED.printed
 
 
 def printed_by_killed() -> list[str]:

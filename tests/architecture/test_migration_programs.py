@@ -51,6 +51,7 @@ NOT_RUN = [
     ("deployment/one-host", reason)
     for reason in (
         "needs a machine that systemd has started, and its root",
+        "needs a machine that systemd has started, and its root",
         "needs Docker, and images from the network",
         "needs Docker, and images from the network",
         "needs an installation behind a proxy",
@@ -119,7 +120,8 @@ def test_an_app_answers_a_request(program: Block, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_page_on_one_host_does_what_it_says_from_its_top_to_its_end(tmp_path: Path) -> None:
     with ExitStack() as stack:
-        Terminal(tmp_path, stack).walk(blocks_of("deployment/one-host"))
+        variables = {"JOBS_TOKEN": "a-token-of-the-tests-0123456789"}
+        Terminal(tmp_path, stack, variables).walk(blocks_of("deployment/one-host"))
 
 
 @pytest.mark.slow

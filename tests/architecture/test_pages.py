@@ -35,7 +35,7 @@ NOT_RUN = Counter(
         "migration/dbos": 1,
         "migration/rq": 2,
         "migration/taskiq": 1,
-        "deployment/one-host": 6,  # systemd as root, Docker, a proxy, a download
+        "deployment/one-host": 7,  # systemd as root, Docker, a proxy, a download
     }
 )
 """How many blocks of a page are marked with ``<!-- not run: REASON -->``."""
