@@ -34,7 +34,7 @@ from asyncjobs.cli.state_files import DaemonState, StateFile, is_alive
 from asyncjobs.cli.stores import shown
 from asyncjobs.observability.last_lines import read_last_lines
 from asyncjobs.safe_logging import SafeLogger
-from asyncjobs.settings import DETACHED
+from asyncjobs.settings import DETACHED, WEB_TOKEN
 from asyncjobs.versions import own_version
 
 logger = SafeLogger("asyncjobs.daemon")
@@ -145,6 +145,7 @@ def _foreground(context: Context, file: StateFile, name: str, http: str | None) 
         context.chosen_store.where,
         log=None if logging.file is None else str(Path(logging.file).expanduser().absolute()),
         version=own_version(),
+        http_token=serve is not None and bool(os.environ.get(WEB_TOKEN)),
     )
     try:
         held = file.acquire(state)
@@ -204,7 +205,8 @@ def _set_environment() -> None:
         apply_env()
 
 
-def _detach(context: Context, file: StateFile, name: str, arguments: list[str]) -> None:
+def _detach(context: Context, file: StateFile, name: str, arguments: list[str], *, token: bool = True) -> None:
+    """Start a daemon in the background, and wait until it is ready. ``token``: it gets the one of this environment."""
     configured = context.settings.logging.file
     log = file.default_log if configured is None else Path(configured).expanduser().absolute()
     try:
@@ -212,6 +214,8 @@ def _detach(context: Context, file: StateFile, name: str, arguments: list[str]) 
     except OSError as error:
         raise _unwritable_state(log, error) if configured is None else _unwritable(log, error) from None
     environment = os.environ | {DETACHED: "1"}
+    if not token:
+        environment.pop(WEB_TOKEN, None)
     if configured is None:
         environment["ASYNCJOBS_LOGGING_FILE"] = str(log)
     with open(os.devnull, "r+b") as nothing:
@@ -348,18 +352,38 @@ def _hand_back(file: StateFile, state: DaemonState, timeout: float) -> None:
 
 @daemon.command()
 @click.option("--timeout", default="60s", show_default=True, help="Maximum time to wait for the old daemon to stop.")
+@click.option("--drop-token", is_flag=True, help="Serve HTTP without the token that the daemon has.")
 @NAME
 @pass_context
-def restart(context: Context, timeout: str, name: str) -> None:
-    """Restart the daemon in the background with its original arguments and the current configuration."""
+def restart(context: Context, timeout: str, drop_token: bool, name: str) -> None:
+    """Restart the daemon in the background with its original arguments and the current configuration.
+
+    Where it serves HTTP with a token, ASYNCJOBS_WEB_TOKEN must be in the environment again: no file has the token.
+    """
     file = state_file(context, name)
     found = file.look()
     arguments = [*context.root_arguments, "daemon", "start", "--name", name]
     if found is not None and found.running:
         if found.state is not None:
             arguments = found.state.arguments
+            if not drop_token:
+                _check_token_kept(found.state)
         _stop(context, name, parse_seconds(timeout))
-    _detach(context, file, name, arguments)
+    _detach(context, file, name, arguments, token=not drop_token)
+
+
+def _check_token_kept(state: DaemonState) -> None:
+    """Check, before anything is stopped, that a daemon with a token would have one again.
+
+    :raises Failure: it would not: what was closed would be open to every user of this machine.
+    """
+    if state.http_token and not os.environ.get(WEB_TOKEN):
+        raise Failure(
+            f"the HTTP interface of daemon {state.name!r} has a token, and {WEB_TOKEN} is not set here",
+            exit_code=REFUSED,
+            hint=f"set {WEB_TOKEN} to the token; --drop-token restarts it without one, and then every user of this "
+            "machine may use it",
+        )
 
 
 # -- look
