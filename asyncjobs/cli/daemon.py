@@ -21,6 +21,7 @@ import click
 from msgspec import to_builtins
 
 from asyncjobs.cli.context import Context, pass_context
+from asyncjobs.cli.daemon_http import check_token_kept, find_closed
 from asyncjobs.cli.daemon_name import NAME, named, state_file
 from asyncjobs.cli.daemon_status import find_others, report_others, status
 from asyncjobs.cli.detached import let_go, output_in_log
@@ -74,7 +75,7 @@ def start(context: Context, options: StartOptions, detach: bool) -> None:
         _already(context, name, found.state)
         return
     if detach:
-        closed = _find_closed(options.http)
+        closed = find_closed(options.http)
         if closed is not None:
             context.out.warn(*closed)
         _detach(context, file, name, [argument for argument in sys.argv[1:] if argument not in ("-d", "--detach")])
@@ -112,21 +113,8 @@ def _serving(context: Context, http: str | None) -> Callable[..., Coroutine[Any,
     return partial(serve, host=host, port=port, redact=context.redact, token=given_token())
 
 
-def _find_closed(http: str | None) -> tuple[str, str] | None:
-    """Return what to report about an address for other machines, which get no answers; None if all is well.
-
-    :raises Failure: the address or the token cannot be used.
-    """
-    from asyncjobs.cli.serving import closed_to_others, given_token, is_own_host, parse_address
-
-    if http is None or given_token() is not None:
-        return None
-    host, _ = parse_address(http)
-    return None if is_own_host(host) else closed_to_others(host)
-
-
 def _log_closed(http: str | None) -> None:
-    closed = _find_closed(http)
+    closed = find_closed(http)
     if closed is not None:
         logger.warning("%s; %s", *closed)
 
@@ -367,23 +355,9 @@ def restart(context: Context, timeout: str, drop_token: bool, name: str) -> None
         if found.state is not None:
             arguments = found.state.arguments
             if not drop_token:
-                _check_token_kept(found.state)
+                check_token_kept(found.state)
         _stop(context, name, parse_seconds(timeout))
     _detach(context, file, name, arguments, token=not drop_token)
-
-
-def _check_token_kept(state: DaemonState) -> None:
-    """Check, before anything is stopped, that a daemon with a token would have one again.
-
-    :raises Failure: it would not: what was closed would be open to every user of this machine.
-    """
-    if state.http_token and not os.environ.get(WEB_TOKEN):
-        raise Failure(
-            f"the HTTP interface of daemon {state.name!r} has a token, and {WEB_TOKEN} is not set here",
-            exit_code=REFUSED,
-            hint=f"set {WEB_TOKEN} to the token; --drop-token restarts it without one, and then every user of this "
-            "machine may use it",
-        )
 
 
 # -- look

@@ -134,7 +134,7 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ): commands.a_store_without_a_worker,
     ("cli/daemon.py", "asyncjobs daemon stop --now{} hands its jobs back immediately"): commands.a_daemon_with_jobs,
     (
-        "cli/daemon.py",
+        "cli/daemon_http.py",
         "set {} to the token; --drop-token restarts it without one, and then every user of this machine may use it",
     ): Words("followed by tests/cli/test_web_token.py: test_a_restart_does_not_lose_it_unnoticed"),
     ("cli/daemon.py", "check who created it, then remove it: rm {}"): commands.a_state_file_that_is_a_link,
