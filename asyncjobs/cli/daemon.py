@@ -416,7 +416,10 @@ def unit(context: Context, options: StartOptions, kind: str) -> None:
     """
     context.add_flags(options.flags)
     state_file(context, options.name)
+    from asyncjobs.cli.serving import parse_address
+
     context.check_runnable()
+    http = None if options.http is None else parse_address(options.http)
     settings, in_image = context.settings, kind != "systemd"
     click.echo(
         UNITS[kind](
@@ -429,6 +432,7 @@ def unit(context: Context, options: StartOptions, kind: str) -> None:
                 name=options.name,
                 environment=context.unit_environment(in_image=in_image),
                 timeout=round(settings.daemon.shutdown_timeout + settings.daemon.cancel_grace + _TO_LEAVE),
+                http=http,
             )
         )
     )
