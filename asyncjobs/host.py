@@ -17,6 +17,8 @@ _LOCK_BYTES = range(0x4000_0000, 0x4000_0000 + 512)
 """SQLite's lock bytes in the main file: pending, reserved, 510 shared ones."""
 _WAL_WRITE_LOCK = range(120, 121)
 """SQLite's lock byte of the one writer, in the -shm file."""
+_WAL_OPEN_LOCK = range(128, 129)
+"""SQLite's lock byte of everybody who has the -shm file open."""
 _LONGEST_COMMAND = 120
 
 
@@ -80,26 +82,41 @@ def lock_holder(path: str | os.PathLike[str]) -> str | None:
     file = os.path.realpath(path)
     table = _text("/proc/locks")
     for suffix, lock_bytes in (("-shm", _WAL_WRITE_LOCK), ("", _LOCK_BYTES)):
-        target = file + suffix
-        try:
-            status = os.stat(target)
-        except OSError:
-            continue
-        device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}"
-        for pid, found_device, inode in _write_locks(table, lock_bytes):
-            # On overlay and btrfs the lock's device is not the one that stat() gives: then the holder must have the
-            # very file open.
-            if inode == status.st_ino and (found_device == device or _has_open(pid, target)):
-                return _describe(pid)
+        for pid in _holders(table, file + suffix, "WRITE", lock_bytes):
+            return _describe(pid)
     return None
 
 
-def _write_locks(table: str, lock_bytes: range) -> Iterator[tuple[int, str, int]]:
-    """Yield pid, device and inode of the write locks in /proc/locks that touch these bytes."""
+def find_openers(path: str | os.PathLike[str]) -> set[int]:
+    """Return the ids of the processes that have the database at ``path`` open, as far as this system shows them.
+
+    SQLite holds a shared lock on the index of the write-ahead log in each of them, also while they do nothing. Those
+    of other containers are not shown. Nothing is opened here, either.
+    """
+    index = f"{os.path.realpath(path)}-shm"
+    return {pid for pid in _holders(_text("/proc/locks"), index, "READ", _WAL_OPEN_LOCK) if pid > 0}
+
+
+def _holders(table: str, target: str, kind: str, lock_bytes: range) -> Iterator[int]:
+    """Yield the ids of the processes that hold a lock of this kind on these bytes of a file."""
+    try:
+        status = os.stat(target)
+    except OSError:
+        return
+    device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}"
+    for pid, found_device, inode in _locks(table, kind, lock_bytes):
+        # On overlay and btrfs the lock's device is not the one that stat() gives: then the holder must have the
+        # very file open.
+        if inode == status.st_ino and (found_device == device or _has_open(pid, target)):
+            yield pid
+
+
+def _locks(table: str, kind: str, lock_bytes: range) -> Iterator[tuple[int, str, int]]:
+    """Yield pid, device and inode of the locks of a kind in /proc/locks that touch these bytes."""
     for line in table.splitlines():
         fields = line.split()
         # 1: POSIX  ADVISORY  WRITE 4711 08:01:131074 120 120     a waiting one has "->" as its second field
-        if len(fields) != 8 or fields[1] not in ("POSIX", "OFDLCK") or fields[3] != "WRITE":
+        if len(fields) != 8 or fields[1] not in ("POSIX", "OFDLCK") or fields[3] != kind:
             continue
         first = int(fields[6])
         last = lock_bytes.stop if fields[7] == "EOF" else int(fields[7])

@@ -21,6 +21,7 @@ import click
 from msgspec import to_builtins
 
 from asyncjobs.cli.context import Context, pass_context
+from asyncjobs.cli.daemon_http import check_token_kept, find_closed
 from asyncjobs.cli.daemon_name import NAME, named, state_file
 from asyncjobs.cli.daemon_status import find_others, report_others, status
 from asyncjobs.cli.detached import let_go, output_in_log
@@ -34,7 +35,7 @@ from asyncjobs.cli.state_files import DaemonState, StateFile, is_alive
 from asyncjobs.cli.stores import shown
 from asyncjobs.observability.last_lines import read_last_lines
 from asyncjobs.safe_logging import SafeLogger
-from asyncjobs.settings import DETACHED
+from asyncjobs.settings import DETACHED, WEB_TOKEN
 from asyncjobs.versions import own_version
 
 logger = SafeLogger("asyncjobs.daemon")
@@ -74,7 +75,7 @@ def start(context: Context, options: StartOptions, detach: bool) -> None:
         _already(context, name, found.state)
         return
     if detach:
-        closed = _find_closed(options.http)
+        closed = find_closed(options.http)
         if closed is not None:
             context.out.warn(*closed)
         _detach(context, file, name, [argument for argument in sys.argv[1:] if argument not in ("-d", "--detach")])
@@ -112,21 +113,8 @@ def _serving(context: Context, http: str | None) -> Callable[..., Coroutine[Any,
     return partial(serve, host=host, port=port, redact=context.redact, token=given_token())
 
 
-def _find_closed(http: str | None) -> tuple[str, str] | None:
-    """Return what to report about an address for other machines, which get no answers; None if all is well.
-
-    :raises Failure: the address or the token cannot be used.
-    """
-    from asyncjobs.cli.serving import closed_to_others, given_token, is_own_host, parse_address
-
-    if http is None or given_token() is not None:
-        return None
-    host, _ = parse_address(http)
-    return None if is_own_host(host) else closed_to_others(host)
-
-
 def _log_closed(http: str | None) -> None:
-    closed = _find_closed(http)
+    closed = find_closed(http)
     if closed is not None:
         logger.warning("%s; %s", *closed)
 
@@ -145,6 +133,7 @@ def _foreground(context: Context, file: StateFile, name: str, http: str | None) 
         context.chosen_store.where,
         log=None if logging.file is None else str(Path(logging.file).expanduser().absolute()),
         version=own_version(),
+        http_token=serve is not None and bool(os.environ.get(WEB_TOKEN)),
     )
     try:
         held = file.acquire(state)
@@ -204,7 +193,8 @@ def _set_environment() -> None:
         apply_env()
 
 
-def _detach(context: Context, file: StateFile, name: str, arguments: list[str]) -> None:
+def _detach(context: Context, file: StateFile, name: str, arguments: list[str], *, token: bool = True) -> None:
+    """Start a daemon in the background, and wait until it is ready. ``token``: it gets the one of this environment."""
     configured = context.settings.logging.file
     log = file.default_log if configured is None else Path(configured).expanduser().absolute()
     try:
@@ -212,6 +202,8 @@ def _detach(context: Context, file: StateFile, name: str, arguments: list[str]) 
     except OSError as error:
         raise _unwritable_state(log, error) if configured is None else _unwritable(log, error) from None
     environment = os.environ | {DETACHED: "1"}
+    if not token:
+        environment.pop(WEB_TOKEN, None)
     if configured is None:
         environment["ASYNCJOBS_LOGGING_FILE"] = str(log)
     with open(os.devnull, "r+b") as nothing:
@@ -348,18 +340,24 @@ def _hand_back(file: StateFile, state: DaemonState, timeout: float) -> None:
 
 @daemon.command()
 @click.option("--timeout", default="60s", show_default=True, help="Maximum time to wait for the old daemon to stop.")
+@click.option("--drop-token", is_flag=True, help="Serve HTTP without the token that the daemon has.")
 @NAME
 @pass_context
-def restart(context: Context, timeout: str, name: str) -> None:
-    """Restart the daemon in the background with its original arguments and the current configuration."""
+def restart(context: Context, timeout: str, drop_token: bool, name: str) -> None:
+    """Restart the daemon in the background with its original arguments and the current configuration.
+
+    Where it serves HTTP with a token, ASYNCJOBS_WEB_TOKEN must be in the environment again: no file has the token.
+    """
     file = state_file(context, name)
     found = file.look()
     arguments = [*context.root_arguments, "daemon", "start", "--name", name]
     if found is not None and found.running:
         if found.state is not None:
             arguments = found.state.arguments
+            if not drop_token:
+                check_token_kept(found.state)
         _stop(context, name, parse_seconds(timeout))
-    _detach(context, file, name, arguments)
+    _detach(context, file, name, arguments, token=not drop_token)
 
 
 # -- look
@@ -418,7 +416,10 @@ def unit(context: Context, options: StartOptions, kind: str) -> None:
     """
     context.add_flags(options.flags)
     state_file(context, options.name)
+    from asyncjobs.cli.serving import parse_address
+
     context.check_runnable()
+    http = None if options.http is None else parse_address(options.http)
     settings, in_image = context.settings, kind != "systemd"
     click.echo(
         UNITS[kind](
@@ -431,6 +432,7 @@ def unit(context: Context, options: StartOptions, kind: str) -> None:
                 name=options.name,
                 environment=context.unit_environment(in_image=in_image),
                 timeout=round(settings.daemon.shutdown_timeout + settings.daemon.cancel_grace + _TO_LEAVE),
+                http=http,
             )
         )
     )

@@ -185,7 +185,7 @@ class DaemonProcess:
                 await self._stopping.wait()
 
 
-def initial_state(name: str, store: str, *, log: str | None, version: str) -> DaemonState:
+def initial_state(name: str, store: str, *, log: str | None, version: str, http_token: bool) -> DaemonState:
     """Return the state of this process before it is ready."""
     return DaemonState(
         name=name,
@@ -195,6 +195,7 @@ def initial_state(name: str, store: str, *, log: str | None, version: str) -> Da
         started_at=time.time(),
         arguments=sys.argv[1:],
         log=log,
+        http_token=http_token,
     )
 
 

@@ -78,7 +78,7 @@ async def demo(context: Context, count: int, fail: int) -> None:
             )
             began = time.monotonic()
             await _submit(jp, panels, fail)
-            await follow(out, jp, job_id=None, group=_GROUP, timeout=None)
+            await follow(context, jp, job_id=None, group=_GROUP, timeout=None)
             took = time.monotonic() - began
             await _summary(context, jp, took)
 

@@ -7,6 +7,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Literal
 
 import click
@@ -19,7 +20,7 @@ from asyncjobs.cli.failures import FAILED, Failure
 from asyncjobs.cli.serving import given_token
 from asyncjobs.cli.stores import ChosenStore, shown
 from asyncjobs.exceptions import JobProcessorError, MissingExtraError
-from asyncjobs.host import this_process
+from asyncjobs.host import find_openers, this_process
 from asyncjobs.models import JobStatus, WorkerInfo
 from asyncjobs.paging import take_jobs
 from asyncjobs.plurals import counted
@@ -139,7 +140,7 @@ async def _store(context: Context, jp: JobProcessor, chosen: ChosenStore) -> Asy
     ready = len(await jp.backend.get_ready_jobs(limit=_MOST_READY))
     for finding in (
         *_dead_workers(workers, None if alive else start),
-        *(() if chosen.file is None else _shared_file(alive)),
+        *(() if chosen.file is None else _shared_file(alive, chosen.file)),
         *_waiting_jobs(alive, counts, ready, start),
         *_refused_functions(alive),
         *_failed_jobs(counts),
@@ -171,10 +172,12 @@ def _dead_workers(workers: Sequence[WorkerInfo], start: str | None) -> Iterator[
             )
 
 
-def _shared_file(alive: Sequence[WorkerInfo]) -> Iterator[Finding]:
+def _shared_file(alive: Sequence[WorkerInfo], file: Path) -> Iterator[Finding]:
     """Warn where this command is not the only process that has the file open, and SQLite is an older one."""
     own = this_process()
-    processes = {(worker.host, worker.pid) for worker in alive} | {(own.host, own.pid)}
+    # Workers may be in other containers; programs that only submit jobs, or serve HTTP, are no workers.
+    here = {(own.host, pid) for pid in {own.pid, *find_openers(file)}}
+    processes = here | {(worker.host, worker.pid) for worker in alive}
     if len(processes) > 1 and not _is_sound(sqlite3.sqlite_version_info):
         version = ".".join(map(str, _SOUND_SQLITE))
         yield Finding(

@@ -8,6 +8,7 @@ from asyncjobs.cli.context import Context, command
 from asyncjobs.cli.json_shapes import event_item
 from asyncjobs.cli.live_board import event_line
 from asyncjobs.cli.main import Named
+from asyncjobs.cli.redaction import redacted_event
 
 
 @click.group(cls=Named)
@@ -38,7 +39,8 @@ async def tail(
         async with reader:
             while True:
                 batch = await reader.next(0 if no_follow else None)
-                for event in batch.events:
+                for stored in batch.events:
+                    event = redacted_event(context, stored)
                     if out.json:
                         out.data(event_item(event))
                     else:

@@ -87,7 +87,7 @@ async def watch(context: Context, group: str, timeout: str | None) -> None:
     """Watch a group until all of its jobs have ended. The exit code is 1 if a job did not complete."""
     async with context.store() as jp:
         await known(jp, group)
-        ended = await follow(context.out, jp, job_id=None, group=group, timeout=parse_seconds(timeout))
+        ended = await follow(context, jp, job_id=None, group=group, timeout=parse_seconds(timeout))
         counts = (await jp.get_progress(group)).counts
     if not ended:
         raise Failure(f"did not end within {timeout}", exit_code=TIMED_OUT, hint="the jobs continue")

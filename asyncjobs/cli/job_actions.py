@@ -16,6 +16,7 @@ from asyncjobs.cli.hints import can_ask, render_hint
 from asyncjobs.cli.job_selection import find, parse_seconds
 from asyncjobs.cli.json_shapes import job_item
 from asyncjobs.cli.output import printable
+from asyncjobs.cli.redaction import redacted, redacted_job, redacted_text
 from asyncjobs.clock import from_datetime
 from asyncjobs.core.codec import from_json
 from asyncjobs.core.json_values import NO_SURROGATES, find_lone_surrogate
@@ -80,7 +81,7 @@ async def submit(
         )
         if not wait:
             if context.out.json:
-                context.out.data(job_item(await jp.get_job(handle)))
+                context.out.data(job_item(redacted_job(context, await jp.get_job(handle))))
             else:
                 context.out.text(handle.id)
                 if not any(worker.alive for worker in await jp.workers()):
@@ -90,9 +91,10 @@ async def submit(
         context.when_interrupted = f"the job continues: asyncjobs jobs watch {shlex.quote(handle.id)}"
         await context.warn_if_nobody_works(jp)
         try:
-            context.out.value(await handle.result())
+            context.out.data(redacted(context, "result", await handle.result()))
         except JobNotCompletedError as error:
-            raise Failure(str(error.args[0]), exit_code=FAILED, hint=render_hint(error), code=error.code) from None
+            problem = redacted_text(context, str(error.args[0]))
+            raise Failure(problem, exit_code=FAILED, hint=render_hint(error), code=error.code) from None
 
 
 def _arguments(pairs: Sequence[str], as_json: str | None) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -18,11 +18,21 @@ from asyncjobs.cli.job_selection import find_page, parse_metadata, parse_seconds
 from asyncjobs.cli.json_shapes import error_item, event_item, job_item
 from asyncjobs.cli.live_board import follow
 from asyncjobs.cli.output import Output, age, printable, seconds
+from asyncjobs.cli.redaction import (
+    redacted,
+    redacted_attempt,
+    redacted_call,
+    redacted_event,
+    redacted_gate,
+    redacted_job,
+    redacted_text,
+)
 from asyncjobs.cli.run_views import RunView, read_run, run_lines
 from asyncjobs.cli.step_views import ShownStep, read_shown_steps, step_line
 from asyncjobs.core.codec import decode_call
 from asyncjobs.core.gates import FUNCTION
 from asyncjobs.core.lifecycle import WORKER_LOST
+from asyncjobs.error_texts import shown as shown_text
 from asyncjobs.exceptions import CorruptValueError, JobNotCompletedError, JobSkippedError, JobStateError
 from asyncjobs.models import Attempt, Job, JobStatus, Reason
 from asyncjobs.plurals import counted
@@ -79,13 +89,15 @@ async def list_(
     )
     async with context.store() as jp:
         found = await find_page(jp, query, limit)
+        jobs = [redacted_job(context, job) for job in found]
         gates = await find_gates(jp, found) if open_gates else {}
+        gates = {job_id: redacted_gate(context, gate) for job_id, gate in gates.items()}
     out = context.out
-    items = [job_item(job) for job in found]
+    items = [job_item(job) for job in jobs]
     if open_gates:
-        out.table(HEADS, [gate_row(job, gates) for job in found], items, found.next)
+        out.table(HEADS, [gate_row(job, gates) for job in jobs], items, found.next)
     else:
-        out.table(_HEADS, [_row(out, job) for job in found], items, found.next)
+        out.table(_HEADS, [_row(out, job) for job in jobs], items, found.next)
     if not out.json:
         failed = sum(job.status is JobStatus.FAILED for job in found)
         # No command retries only the failed jobs of a queue, or with some metadata.
@@ -181,15 +193,26 @@ class _Details(Struct, frozen=True):
 
 async def _read_details(context: Context, jp: JobProcessor, job_id: str) -> _Details:
     job = await jp.get_job(job_id)
-    attempts = await jp.get_attempts(job_id)
-    reason = await jp.why(job_id)
+    attempts = [redacted_attempt(context, attempt) for attempt in await jp.get_attempts(job_id)]
+    reason = await _shown_reason(context, jp, await jp.why(job_id))
     needs = [edge.parent_id for edge in await jp.backend.get_dependencies([job_id])]
     blocks = [edge.child_id for edge in await jp.backend.get_dependent_jobs([job_id])]
     near = {other.id: other for other in await jp.backend.get_jobs(needs + blocks)}
     args, kwargs, unreadable = _arguments(await jp.backend.get_call(job_id))
+    args, kwargs = redacted_call(context, job.func, args, kwargs)
     steps = await summarize_steps(jp.backend, job_id)
     run = await read_run(context, jp, job)
+    job = redacted_job(context, job)
     return _Details(job, attempts, reason, needs, blocks, near, args, kwargs, unreadable, steps, run)
+
+
+async def _shown_reason(context: Context, jp: JobProcessor, reason: Reason) -> Reason:
+    """Return a reason whose sentence has only what may be shown of a question."""
+    asked = await jp.backend.get_job(reason.details["gate"]) if reason.code == "answer" else None
+    if asked is None or asked.gate is None:
+        return reason
+    question = redacted_gate(context, asked.gate).question
+    return replace(reason, sentence=reason.sentence.replace(shown_text(asked.gate.question), shown_text(question)))
 
 
 def _details_item(details: _Details) -> dict[str, Any]:
@@ -335,14 +358,14 @@ async def result(context: Context, job: str, wait: bool, timeout: str | None) ->
         try:
             value = await jp.get_result(job_id)
         except JobNotCompletedError as error:
-            problem = str(error.args[0])
+            problem = redacted_text(context, str(error.args[0]))
             if isinstance(error, JobSkippedError):
                 sentence = (await jp.why(job_id)).sentence.removeprefix("it ")
                 problem = printable(f"job {job_id!r} {sentence}")
             raise Failure(problem, exit_code=FAILED, hint=render_hint(error), code=error.code) from None
         except JobStateError as error:
             raise Failure(str(error.args[0]), exit_code=REFUSED, hint="--wait waits for it", code=error.code) from None
-    context.out.value(value)
+    context.out.data(redacted(context, "result", value))
 
 
 @click.command()
@@ -357,7 +380,8 @@ async def logs(context: Context, job: str, live: bool) -> None:
         async with jp.streamer.reader(job_id=job_id, types="log") as reader:
             while True:
                 batch = await reader.next(None if live else 0)
-                for event in batch.events:
+                for stored in batch.events:
+                    event = redacted_event(context, stored)
                     if out.json:
                         out.data(event_item(event))
                     else:
@@ -380,7 +404,7 @@ async def watch(context: Context, job: str | None, group: str | None, timeout: s
     async with context.store() as jp:
         job_id = None if job is None else await context.job_id(jp, job)
         await context.warn_if_nobody_works(jp)
-        ended = await follow(context.out, jp, job_id=job_id, group=group, timeout=parse_seconds(timeout))
+        ended = await follow(context, jp, job_id=job_id, group=group, timeout=parse_seconds(timeout))
         if not ended:
             raise Failure(f"did not end within {timeout}", exit_code=TIMED_OUT, hint="the jobs continue")
         statuses = (

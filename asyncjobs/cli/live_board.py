@@ -8,8 +8,10 @@ from typing import Any
 
 import anyio
 
+from asyncjobs.cli.context import Context
 from asyncjobs.cli.json_shapes import event_item
 from asyncjobs.cli.output import Output, printable
+from asyncjobs.cli.redaction import redacted_event
 from asyncjobs.models import Job, JobEvent, JobStatus
 from asyncjobs.processor import JobProcessor
 from asyncjobs.requests import JobQuery
@@ -20,24 +22,27 @@ _DETAIL = 60
 
 
 async def follow(
-    out: Output, jp: JobProcessor, *, job_id: str | None, group: str | None, timeout: float | None
+    context: Context, jp: JobProcessor, *, job_id: str | None, group: str | None, timeout: float | None
 ) -> bool:
     """Show events until the job or group has ended. Return False if that takes longer than ``timeout`` seconds."""
+    out = context.out
     async with jp.streamer.reader(job_id=job_id, group=group) as reader:
         with anyio.move_on_after(timeout):
             if out.json or not out.tty or job_id is not None:
-                await _lines(out, reader)
+                await _lines(context, reader)
             else:
                 board = Board(await _all(jp, group))
-                await _draw(out, reader, board)
+                await _draw(context, reader, board)
             return True
     return False
 
 
-async def _lines(out: Output, reader: EventReader) -> None:
+async def _lines(context: Context, reader: EventReader) -> None:
+    out = context.out
     while True:
         batch = await reader.next()
-        for event in batch.events:
+        for stored in batch.events:
+            event = redacted_event(context, stored)
             if out.json:
                 out.data(event_item(event))
             else:
@@ -127,13 +132,14 @@ def board_lines(out: Output, board: Board) -> list[str]:
     return lines
 
 
-async def _draw(out: Output, reader: EventReader, board: Board) -> None:
+async def _draw(context: Context, reader: EventReader, board: Board) -> None:
+    out = context.out
     try:
         from rich.console import Console
         from rich.live import Live
         from rich.text import Text
     except ModuleNotFoundError:
-        await _print_now_and_then(out, reader, board)
+        await _print_now_and_then(context, reader, board)
         return
     console = Console(no_color=not out.colour)
 
@@ -144,19 +150,20 @@ async def _draw(out: Output, reader: EventReader, board: Board) -> None:
         while True:
             batch = await reader.next(1.0)
             for event in batch.events:
-                board.apply(event)
+                board.apply(redacted_event(context, event))
             live.update(shown(), refresh=True)
             if batch.ended:
                 return
 
 
-async def _print_now_and_then(out: Output, reader: EventReader, board: Board) -> None:
+async def _print_now_and_then(context: Context, reader: EventReader, board: Board) -> None:
     """Print the board each time another tenth of the jobs has ended (without rich)."""
+    out = context.out
     shown = -1
     while True:
         batch = await reader.next()
         for event in batch.events:
-            board.apply(event)
+            board.apply(redacted_event(context, event))
         done = sum(status.terminal for status in board.status.values())
         tenth = 10 * done // max(1, len(board.status))
         if tenth != shown or batch.ended:

@@ -13,7 +13,6 @@ import click
 from msgspec import json
 
 from asyncjobs.cli.hints import with_flags
-from asyncjobs.core.json_values import json_value
 from asyncjobs.models import JobStatus
 
 Form = Literal["auto", "table", "plain", "json", "ndjson"]
@@ -60,10 +59,6 @@ class Output:
     def data(self, value: Any) -> None:
         """Print one JSON document to standard output."""
         click.echo(json.encode(value, enc_hook=str).decode())
-
-    def value(self, value: Any) -> None:
-        """Print a result as JSON; as over HTTP, values that JSON does not have become text."""
-        self.data(json_value(value))
 
     def text(self, line: str = "") -> None:
         """Print a line of data."""

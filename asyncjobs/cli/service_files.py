@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from msgspec import json
 
+from asyncjobs.settings import WEB_TOKEN
+
 
 @dataclass(frozen=True)
 class Unit:
@@ -20,6 +22,7 @@ class Unit:
     :param start: options of ``daemon start``.
     :param name: the name of the daemon, for its health check.
     :param environment: settings that come from variables.
+    :param http: host and port on which it serves the HTTP interface; None: it does not.
     :param timeout: seconds that it may take to stop.
     """
 
@@ -31,16 +34,12 @@ class Unit:
     name: str
     environment: Mapping[str, str]
     timeout: int
+    http: tuple[str, int] | None = None
 
     def command(self, python: str, store: str | None) -> list[str]:
         """Return the words of the command that runs the daemon."""
         file = () if store is None else ("--db", store)
         return [python, "-m", "asyncjobs", *file, *self.root, "daemon", "start", *self.start]
-
-    @property
-    def serves(self) -> bool:
-        """Return whether it serves the HTTP interface, too."""
-        return "--http" in self.start
 
     def check(self, python: str, store: str | None) -> list[str]:
         """Return the words of its health check."""
@@ -69,7 +68,7 @@ WorkingDirectory={unit.folder.replace("%", "%%")}
 StateDirectory=asyncjobs
 StateDirectoryMode=0700
 Environment=XDG_STATE_HOME=%S
-{environment}{_TOKEN_FILE if unit.serves else ""}ExecStart={command}
+{environment}{_TOKEN_FILE if unit.http is not None else ""}ExecStart={command}
 ExecReload=/bin/kill -HUP $MAINPID
 KillMode=mixed
 TimeoutStopSec={unit.timeout}
@@ -83,7 +82,10 @@ WantedBy=multi-user.target"""
 
 def docker(unit: Unit) -> str:
     """Write a compose file."""
-    environment = f"    environment: {_compose(dict(unit.environment))}\n" if unit.environment else ""
+    # A variable without a value is that of compose; the token is in no file that is printed.
+    token = {} if unit.http is None else {WEB_TOKEN: None}
+    given = dict(unit.environment) | token
+    environment = f"    environment: {_compose(given)}\n" if given else ""
     store, head, volume, volumes = _ON_VOLUME, _LOCAL_VOLUME, '    volumes: ["jobs:/data"]\n', "\nvolumes:\n  jobs: {}"
     if unit.store is None:
         store, head, volume, volumes = None, _CREDENTIALS, "", ""
@@ -93,10 +95,24 @@ services:
   jobs:
     build: .
     command: {_compose(unit.command("python", store))}
-{environment}{volume}    init: true
+{"" if unit.http is None else _ports(*unit.http)}{environment}{volume}    init: true
     stop_grace_period: {unit.timeout}s
     healthcheck:
       test: {_compose(["CMD", *unit.check("python", store)])}{volumes}"""
+
+
+def _ports(host: str, port: int) -> str:
+    """Write the port that is published, and what has to be known about the token."""
+    from asyncjobs.cli.serving import is_own_host
+
+    if is_own_host(host) or not port:
+        more = f"--http 0.0.0.0:{port or 8484} also prints a port"
+        return f"    # Nothing outside of the container reaches {host}:{port}. {more}.\n"
+    return f"""\
+    # For this host only, such as a proxy on it. Compose takes the token from its environment or from .env; without it,
+    # every request is refused.
+    ports: {_flow([f"127.0.0.1:{port}:{port}"])}
+"""
 
 
 def k8s(unit: Unit) -> str:

@@ -25,7 +25,8 @@ _RELEASED_EVERY = 0.05
 
 class DaemonState(Struct, frozen=True):
     """The state that a daemon publishes. ``process`` distinguishes it from a later process with the same id;
-    ``arguments`` is the command that started it, without its program."""
+    ``arguments`` is the command that started it, without its program; ``http_token``: its HTTP interface has a token,
+    which is in no file."""
 
     name: str
     store: str
@@ -36,6 +37,7 @@ class DaemonState(Struct, frozen=True):
     worker: str = ""
     log: str | None = None
     http: str | None = None
+    http_token: bool = False
     ready: bool = False
     draining: bool = False
     handing_back: bool = False

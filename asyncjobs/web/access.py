@@ -151,7 +151,8 @@ class Guard:
                 403,
                 "cross-site",
                 "cross-site request refused",
-                hint="add the origin to asgi_app(allow_origins=[…])",
+                hint="behind a proxy: pass on the Host of the browser (nginx: proxy_set_header Host $http_host); "
+                "for a page of another site: add its origin to asgi_app(allow_origins=[…])",
             )
         if caller.how != "header" and HEADER not in headers:
             raise WebError(403, "header-missing", "a request that changes state needs the header X-Asyncjobs: 1")

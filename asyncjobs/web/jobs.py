@@ -29,6 +29,7 @@ from asyncjobs.requests import JobQuery
 from asyncjobs.runtime.large_values import decode_beside_loop
 from asyncjobs.runtime.step_summary import summarize_steps
 from asyncjobs.web import requests, views
+from asyncjobs.web.arguments import redact_arguments
 from asyncjobs.web.call import EXACT, Call
 from asyncjobs.web.json_models import gate_view
 from asyncjobs.web.metadata_filters import checked_metadata
@@ -157,9 +158,10 @@ async def get_arguments(call: Call) -> Response:
         args, kwargs = await decode_beside_loop(stored.call, _plain_call, stored.call)
     except CorruptValueError as error:
         return call.json(views.ArgumentsView(job_id, stored.function, [], {}, f"unreadable: call ({error.args[0]})"))
-    shown = call.redact("arguments", args)
+    redact = call.site.config.redact
+    shown, of_names = (args, kwargs) if redact is None else redact_arguments(redact, stored.function, args, kwargs)
     listed = cast("list[Any]", shown) if isinstance(shown, list) else [shown]
-    named = call.redact_fields("arguments", kwargs)
+    named = cast("dict[str, Any]", of_names) if isinstance(of_names, dict) else {"redacted": of_names}
     return call.json(views.ArgumentsView(job_id, stored.function, listed, named))
 
 

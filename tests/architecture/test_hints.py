@@ -133,6 +133,10 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
         "submit a job first, or choose another store with --db PATH",
     ): commands.a_store_without_a_worker,
     ("cli/daemon.py", "asyncjobs daemon stop --now{} hands its jobs back immediately"): commands.a_daemon_with_jobs,
+    (
+        "cli/daemon_http.py",
+        "set {} to the token; --drop-token restarts it without one, and then every user of this machine may use it",
+    ): Words("followed by tests/cli/test_web_token.py: test_a_restart_does_not_lose_it_unnoticed"),
     ("cli/daemon.py", "check who created it, then remove it: rm {}"): commands.a_state_file_that_is_a_link,
     ("cli/daemon_name.py", " --name {}"): Words("a part of other commands, which are run"),
     ("cli/demo.py", "The store was temporary. To use your own:  asyncjobs daemon start --help"): commands.the_demo,

@@ -200,6 +200,23 @@ def test_a_daemon_of_systemd_that_serves_names_where_its_token_comes_from(shell:
     assert "\n#EnvironmentFile=" in text
 
 
+def test_a_daemon_of_compose_that_serves_has_its_port_and_its_token(shell: Shell) -> None:
+    yaml = pytest.importorskip("yaml")
+    unit = ("--app", "app:jp", "daemon", "unit", "docker")
+
+    def service(*options: str) -> dict[str, Any]:
+        return yaml.safe_load(shell.good(*unit, *options).out)["services"]["jobs"]
+
+    served = service("--http", "0.0.0.0:8484")
+    assert served["ports"] == ["127.0.0.1:8484:8484"], "docker publishes a port past the firewall otherwise"
+    assert served["environment"]["ASYNCJOBS_WEB_TOKEN"] is None, "it is the variable of compose"
+    inner = shell.good(*unit, "--http", ":8484").out
+    assert "Nothing outside of the container reaches 127.0.0.1:8484. --http 0.0.0.0:8484 also prints a port." in inner
+    assert "ports" not in service("--http", ":8484")
+    assert not {"ports", "environment"} & set(service())
+    assert shell.run(*unit, "--http", "here").code == 2
+
+
 def test_systemd_understands_it(shell: Shell) -> None:
     import shutil
 

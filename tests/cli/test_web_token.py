@@ -81,6 +81,25 @@ def test_a_daemon_serves_with_it_and_restarts_with_it(shell: Shell) -> None:
         shell.run(*APP, "daemon", "stop", "--now")
 
 
+def test_a_restart_does_not_lose_it_unnoticed(shell: Shell) -> None:
+    try:
+        shell.good(*APP, "daemon", "start", "-d", "--http", ":0", **SET)
+        before = shell.good("--json", *APP, "daemon", "status").json
+        refused = shell.run(*APP, "daemon", "restart")
+        assert refused.code == 6
+        assert "has a token, and ASYNCJOBS_WEB_TOKEN is not set here" in refused.err
+        assert "--drop-token" in refused.err
+        assert shell.run(*APP, "daemon", "restart", ASYNCJOBS_WEB_TOKEN="").code == 6, "an empty variable is none"
+        same = shell.good("--json", *APP, "daemon", "status").json
+        assert same["pid"] == before["pid"], "it was not stopped"
+        assert (status_code(same["http"]), status_code(same["http"], TOKEN)) == (401, 200)
+        shell.good(*APP, "daemon", "restart", "--drop-token", **SET)
+        assert status_code(shell.good("--json", *APP, "daemon", "status").json["http"]) == 200
+        shell.good(*APP, "daemon", "restart")  # it has none to lose
+    finally:
+        shell.run(*APP, "daemon", "stop", "--now")
+
+
 def test_a_daemon_for_others_without_a_token_warns(shell: Shell) -> None:
     try:
         assert CLOSED in shell.good(*APP, "daemon", "start", "-d", "--http", "0.0.0.0:0").err

@@ -265,6 +265,18 @@ async def test_another_sites_page_changes_nothing(headers: dict[str, str]) -> No
         assert (await here.get("/v1/jobs/it", headers=headers)).status_code == 200  # which it cannot read
 
 
+async def test_behind_a_proxy_that_replaces_the_host_the_hint_says_so_first() -> None:
+    """The page is the own one: to list its origin would be the wrong fix."""
+    async with site() as here:
+        await here.jp.submit_job(add, 1, job_id="it", delay=1000)
+        browser = {"Origin": "https://jobs.example.org", "Sec-Fetch-Site": "same-origin"}
+        refused = await here.post("/v1/jobs/it/cancel", headers=browser)
+        problem(refused, 403, "cross-site")
+        proxy, _, other = refused.json()["hint"].partition("; ")
+        assert proxy == "behind a proxy: pass on the Host of the browser (nginx: proxy_set_header Host $http_host)"
+        assert "allow_origins" in other
+
+
 async def test_the_own_page_and_a_program_change_something() -> None:
     async with site() as here:
         await here.jp.submit_job(add, 1, job_id="it", delay=1000)

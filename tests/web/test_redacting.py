@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from asyncjobs.web import redact_secrets
-from tests.web.bodies import add, echo, fail, talk
+from tests.web.bodies import add, echo, fail, sign_in, talk
 from tests.web.sites import Site, site
 from tests.web.support import PATIENCE, streaming
 
@@ -72,6 +72,24 @@ async def test_what_sounds_secret_is_hidden_unless_switched_off() -> None:
             assert logs == [{"password": "•••"}]
         # By default keys decide: what an error says is not changed.
         assert ways["jobs/c"]["error"]["message"] == SECRET
+
+
+async def test_an_argument_by_position_is_known_by_its_parameter() -> None:
+    """A call is stored as it was made, or with its arguments by position: neither has the name of the parameter."""
+    async with site() as here:
+        await here.jp.submit_job(sign_in, SECRET, "ana", "token", job_id="position", delay=1000)
+        await here.jp.submit_job(sign_in, token=SECRET, user="ana", job_id="name", delay=1000)
+        await here.jp.submit_job(sign_in, {"deep": "seen"}, "ana", job_id="harmless", delay=1000)
+        shown = {i: (await here.get(f"/v1/jobs/{i}/arguments")).json() for i in ("position", "name", "harmless")}
+        assert (shown["position"]["args"], shown["position"]["kwargs"]) == (["•••", "ana", "token"], {})
+        assert SECRET not in json.dumps(shown["name"])
+        assert shown["harmless"]["args"] == ["•••", "ana"]
+    async with site(redact=None) as here:
+        await here.jp.submit_job(sign_in, SECRET, "ana", job_id="position", delay=1000)
+        assert (await here.get("/v1/jobs/position/arguments")).json()["args"] == [SECRET, "ana"]
+    async with site(redact=lambda what, value: list(value)) as here:  # names become a list, which is shown instead
+        await here.jp.submit_job(sign_in, SECRET, "ana", job_id="position", delay=1000)
+        assert (await here.get("/v1/jobs/position/arguments")).json()["args"] == ["token", "user"]
 
 
 async def test_without_redacting_everything_is_shown() -> None:

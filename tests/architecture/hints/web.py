@@ -195,7 +195,11 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
         "asgi_app(auth=secrets.token_urlsafe()), or asgi_app(auth=asyncjobs.web.allow_anyone) if the host application "
         "controls access",
     ): who_may_ask,
-    ("web/access.py", "add the origin to asgi_app(allow_origins=[…])"): who_may_ask,
+    (
+        "web/access.py",
+        "behind a proxy: pass on the Host of the browser (nginx: proxy_set_header Host $http_host); "
+        "for a page of another site: add its origin to asgi_app(allow_origins=[…])",
+    ): who_may_ask,
     ("web/access.py", "add it to asgi_app(allowed_hosts=[…]), or set auth="): who_may_ask,
     ("web/actions.py", "JobProcessor(functions=[…]) registers functions"): submitting,
     ("web/actions.py", "asgi_app(submit=True) enables it"): submitting,
