@@ -31,8 +31,8 @@ from asyncjobs.versions import own_version
 
 _SOUND_SQLITE = (3, 51, 3)
 """The first version without the bug of resetting the write-ahead log."""
-_REPAIRED_SQLITE = ((3, 50, 7), (3, 44, 6))
-"""Versions of older branches that have the repair, too."""
+_REPAIRED_SQLITE = ((3, 50, 7),)
+"""The first versions of older branches that have the repair, too."""
 _SLOW_FIRST_BYTE = 2.0
 _CLOCK_OFF = 5.0
 _LOOKED_AT = 20_000

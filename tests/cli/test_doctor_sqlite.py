@@ -36,8 +36,6 @@ def daemon(tmp_path: Path) -> Generator[Shell]:
 VERSIONS = {
     (3, 37, 0): True,
     (3, 40, 1): True,
-    (3, 44, 5): True,
-    (3, 44, 6): False,
     (3, 45, 0): True,
     (3, 50, 6): True,
     (3, 50, 7): False,
