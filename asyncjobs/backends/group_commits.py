@@ -38,6 +38,13 @@ class GroupMember(Protocol):
         """
         ...
 
+    def renewed(self, claim: ClaimRequest) -> ClaimRequest:
+        """Return a claim of this group, which was made a moment ago, with what the worker may run by now.
+
+        A claim of another worker is returned as it is.
+        """
+        ...
+
     def committed(self, finished: Finished) -> None:
         """Take the answer: the group is committed."""
         ...

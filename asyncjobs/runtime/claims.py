@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from asyncjobs.backends.base import ClaimedJob, ClaimRequest, ClaimResult
 from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.registration import Registration
@@ -46,6 +48,13 @@ class Claims:
             refused=frozenset(self._functions.refused),
             queues=self._queues,
         )
+
+    def renew(self, request: ClaimRequest) -> ClaimRequest:
+        """Return a request of this worker with the functions that it may run by now."""
+        names = self._functions.names
+        if request.functions is names or request.worker != self._registration.worker_id:
+            return request
+        return replace(request, functions=names, refused=frozenset(self._functions.refused))
 
     def settle(self, request: ClaimRequest, result: ClaimResult | None) -> None:
         """Start the jobs that a claim brought, and free the slots that it did not use.

@@ -81,6 +81,10 @@ class WorkerMember:
         self._made = _Made(outcomes.take(), claim, short)
         return Offer(self._made.ends, claim)
 
+    def renewed(self, claim: ClaimRequest) -> ClaimRequest:
+        """Return a claim of the scheduler, with the functions that have been submitted here since."""
+        return self._claims.renew(claim)
+
     def committed(self, finished: Finished) -> None:
         """Start what the claim brought."""
         made = self._answered()

@@ -314,6 +314,32 @@ async def test_a_result_that_this_process_stored_is_not_read_back_for_an_argumen
     assert await (await full.jp.submit_job(noop, await full.jp.submit_job(noop, first))) == 7
 
 
+# -- order
+
+
+async def first(number: int) -> int:
+    return number
+
+
+async def test_a_function_that_is_submitted_first_is_not_overtaken_by_lower_priorities(tmp_path: Path) -> None:
+    """A claim of the scheduler, made before the function was known here, is in the group of its submission."""
+    watched = Watched(tmp_path, "NORMAL", 1)
+    async with watched.jp as jp:
+        await (await jp.submit_job(noop, 0))
+        await jp.submit_job(noop, 0, delay=1000)  # its claim brings news, for which the scheduler claims again
+        handles: list[Any] = []
+
+        async def submit(function: Any, priority: int) -> None:
+            handles.append(await jp.submit_job(function, 1, priority=priority))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(submit, first, 9)
+            tasks.start_soon(submit, noop, 0)
+        await gather(*handles)
+        jobs = {job.priority: job for job in [await jp.get_job(handle) for handle in handles]}
+        assert jobs[9].started_at < jobs[0].started_at
+
+
 # -- whose context
 
 

@@ -44,6 +44,10 @@ class Worker:
         self.offers += 1
         return Offer((), ClaimRequest(worker=self.worker, limit=self.limit, functions=frozenset(), refused=frozenset()))
 
+    def renewed(self, claim: ClaimRequest) -> ClaimRequest:
+        self.failing()
+        return claim
+
     def committed(self, finished: Finished) -> None:
         self.told.append(finished)
         if self.restless and self.membership is not None:

@@ -36,7 +36,10 @@ class Members:
         submitted = any(type(operation) is Enqueue for operation in group)
         if not (submitted or outcomes):
             return []
-        claiming = [operation.claim.worker for operation in group if type(operation) is Dequeue]
+        claims = [operation for operation in group if type(operation) is Dequeue]
+        if submitted:
+            self._renew(claims)
+        claiming = [operation.claim.worker for operation in claims]
         offers: list[Finish] = []
         for member in list(self._members):
             try:
@@ -49,6 +52,18 @@ class Members:
                 finish.future = Reply(member.worker)
                 offers.append(finish)
         return offers
+
+    def _renew(self, claims: Sequence[Dequeue]) -> None:
+        """Renew claims that know nothing of functions which are submitted first in their group.
+
+        Otherwise a job of such a function would be overtaken by one of lower priority.
+        """
+        for operation in claims:
+            for member in self._members:
+                try:
+                    operation.claim = member.worker.renewed(operation.claim)
+                except Exception:  # border: as below; the claim is right, if a moment old
+                    logger.exception("a worker could not be asked what it may run")
 
 
 class Member:
