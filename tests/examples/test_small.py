@@ -63,7 +63,7 @@ def test_dependencies(tmp_path: Path) -> None:
     assert {"completed", f"picture-{3}"} < {word for line in told for word in line}
     assert "an article about queues, with 3 pictures, as it was written" in lines
     picture = "\n".join(lines[lines.index("an article about queues, with 3 pictures, as it was written") + 1 :])
-    for part in ("completed text", "draw ×3", "failed proofread", "completed publish"):
+    for part in ("completed write text", "draw ×3", "failed proofread proofread", "completed publish publish"):
         assert part in picture
 
 
