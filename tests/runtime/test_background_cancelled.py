@@ -22,18 +22,18 @@ def _cancel_others(*spared: object) -> list[asyncio.Task[object]]:
     return others
 
 
-_STARTED = Gate()
+_STARTED = [Gate() for _ in range(3)]
 
 
-async def hold() -> None:
-    _STARTED.open()
+async def hold(number: int) -> None:
+    _STARTED[number].open()
     await anyio.sleep_forever()
 
 
 async def _graceful(db: Path) -> None:
     async with JobProcessor(str(db)) as jp:
         for number in range(3):
-            await jp.submit_job(hold, job_id=f"job{number}", max_retries=0)
+            await jp.submit_job(hold, number, job_id=f"job{number}", max_retries=0)
         await anyio.sleep_forever()
 
 
@@ -69,7 +69,8 @@ async def _waits_and_calls_are_refused_once_the_tasks_of_the_processor_are_cance
 async def _jobs_go_back_uncounted_when_a_shutdown_handler_cancels_all_tasks(tmp_path: Path) -> None:
     db = tmp_path / "jobs.db"
     program = asyncio.create_task(_graceful(db))
-    await _STARTED.wait()
+    for started in _STARTED:
+        await started.wait()
     with anyio.fail_after(30):
         program.cancel()
         await asyncio.gather(*_cancel_others(), program, return_exceptions=True)
