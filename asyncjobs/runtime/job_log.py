@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 from asyncjobs.backends.base import AttemptEnd, AttemptRef, ClaimedJob, NewJob
@@ -27,10 +26,6 @@ _AFTER = {
     OutcomeKind.INTERRUPTED: (JobStatus.PENDING, JobStatus.FAILED, JobStatus.CANCELLED),
 }
 """The possible statuses after an outcome; a stored cancel request makes the job ``cancelled``."""
-_MOST_GROUPS = 10_000
-_groups: dict[AttemptRef, str] = {}
-"""The groups of attempts of this process that have begun and not ended: an outcome does not carry its group. Of those
-whose outcome is never logged, such as the attempts of a lost lease, the newest are kept."""
 _WORDS = {
     JobStatus.COMPLETED: "completed",
     JobStatus.FAILED: "failed",
@@ -61,8 +56,6 @@ def log_started(job: ClaimedJob) -> None:
 
     A claim joins the transaction of a submission, and gets its response first.
     """
-    if job.group is not None:
-        _remember(job.attempt, job.group)
     if logger.isEnabledFor(logging.INFO):
         asyncio: Any = sys.modules.get("asyncio")
         loop: Any = None if asyncio is None else asyncio._get_running_loop()
@@ -72,25 +65,19 @@ def log_started(job: ClaimedJob) -> None:
             loop.call_soon(_log_start, job)
 
 
-def _remember(attempt: AttemptRef, group: str) -> None:
-    _groups[attempt] = group
-    if len(_groups) > _MOST_GROUPS:
-        with suppress(StopIteration, RuntimeError):  # another thread has taken some meanwhile
-            _groups.pop(next(iter(_groups)), None)
-
-
 def _log_start(job: ClaimedJob) -> None:
     logger.info("job %r started: %s", job.attempt.job_id, job.function, extra=_fields(job.attempt, job.group))
 
 
-def log_outcome(end: AttemptEnd, result: JobStatus | Stale, *, again: bool = False) -> None:
+def log_outcome(end: AttemptEnd, result: JobStatus | Stale, group: str | None, *, again: bool = False) -> None:
     """Log that an outcome was recorded, or refused.
 
+    :param group: the group of its job, if known.
     :param again: whether it was sent before without a response: if it seems too late, the first write may have
         succeeded.
     """
     attempt, outcome = end.attempt, end.outcome
-    fields = _fields(attempt, _groups.pop(attempt, None))
+    fields = _fields(attempt, group)
     if again and isinstance(result, Stale) and _is_ours(result, end):
         result = result.status
     if isinstance(result, Stale):

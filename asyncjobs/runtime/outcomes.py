@@ -24,6 +24,7 @@ from asyncjobs.safe_logging import SafeLogger
 logger = SafeLogger("asyncjobs.worker")
 
 
+_UNKNOWN: tuple[str, str | None] = ("", None)
 _NONE = (-1, Completed("", b""))
 """No attempt has this number; a gate completes as attempt 0."""
 
@@ -69,16 +70,17 @@ class OutcomeWriter:
         self._unwritten: dict[str, int] = {}
         """How many outcomes of each job are not written."""
         self._in_flight: dict[str, tuple[int, Completed]] = {}
-        self._functions: dict[AttemptRef, str] = {}
-        """The stored function name of each attempt, until its outcome is written."""
+        self._functions: dict[AttemptRef, tuple[str, str | None]] = {}
+        """The stored function name of each attempt and the group of its job, until its outcome is written."""
 
-    def put(self, end: AttemptEnd, function: str = "") -> None:
+    def put(self, end: AttemptEnd, function: str = "", group: str | None = None) -> None:
         """Queue an outcome for writing.
 
         :param function: the stored name of the function that returned a result.
+        :param group: the group of its job, for the log.
         """
         self._queue.append(end)
-        self._functions[end.attempt] = function
+        self._functions[end.attempt] = function, group
         job_id = end.attempt.job_id
         self._unwritten[job_id] = self._unwritten.get(job_id, 0) + 1
         if self._ask_soon is None or self._patient:
@@ -161,9 +163,11 @@ class OutcomeWriter:
         """Note that these are written."""
         self._outage.recovered()
         self._taken = ()
-        self._forget(ends)
-        for end, result in zip(ends, recorded.results, strict=True):
-            self._log(end, result, False)
+        try:
+            for end, result in zip(ends, recorded.results, strict=True):
+                self._log(end, result, False)
+        finally:
+            self._forget(ends)
 
     def take_back(self, ends: Sequence[AttemptEnd]) -> None:
         """Write these here: nothing of them is stored, or that is not known."""
@@ -221,7 +225,7 @@ class OutcomeWriter:
         for end in ends:
             outcome, attempt = end.outcome, end.attempt
             if outcome.kind is OutcomeKind.SUCCEEDED and outcome.value is not None:
-                result = Completed(self._functions.get(attempt, ""), outcome.value)
+                result = Completed(self._functions.get(attempt, _UNKNOWN)[0], outcome.value)
                 self._in_flight[attempt.job_id] = (attempt.attempt, result)
 
     async def _before_another_try(
@@ -255,7 +259,7 @@ class OutcomeWriter:
             await self._write([end], again=True)
 
     def _log(self, end: AttemptEnd, result: JobStatus | Stale, again: bool) -> None:
-        job_log.log_outcome(end, result, again=again)
+        job_log.log_outcome(end, result, self._functions.get(end.attempt, _UNKNOWN)[1], again=again)
         if isinstance(result, Stale):
             self._stale(end.attempt.job_id)
 

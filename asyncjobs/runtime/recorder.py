@@ -85,7 +85,7 @@ class Recorder:
         body_events = running.context.body_events.take()
         parked_on = running.parked_on if outcome.kind is OutcomeKind.RELEASED else None
         end = AttemptEnd(running.job.attempt, outcome, body_events, random.random(), parked_on)
-        self.outcomes.put(end, running.job.function)
+        self.outcomes.put(end, running.job.function, running.job.group)
 
     @property
     def unrecorded(self) -> list[AttemptRef]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import anyio
 import anyio.lowlevel
 
+from asyncjobs.backends.base import JobBackend
 from asyncjobs.models import JobResult
 
 _PAGE = 500
@@ -29,8 +30,8 @@ class SharedReads:
     store fails, it alone ends with that, and the others read again.
     """
 
-    def __init__(self, read: Callable[[Sequence[str]], Awaitable[Mapping[str, JobResult]]]) -> None:
-        self._read = read
+    def __init__(self, backend: JobBackend) -> None:
+        self._backend = backend
         self._gathering: _Round | None = None
 
     async def get(self, job_ids: Sequence[str]) -> Mapping[str, JobResult]:
@@ -54,7 +55,7 @@ class SharedReads:
                 self._gathering = None  # who comes from now on asks for a later moment
             wanted, found = list(own.ids), dict[str, JobResult]()
             for start in range(0, len(wanted), _PAGE):
-                found.update(await self._read(wanted[start : start + _PAGE]))
+                found.update(await self._backend.get_results(wanted[start : start + _PAGE]))
             own.results = found
         finally:
             own.done.set()

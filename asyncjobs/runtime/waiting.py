@@ -96,7 +96,7 @@ class Waiting:
         self._backend = backend
         self.tail = tail
         self._results = results
-        self._reads = SharedReads(lambda job_ids: backend.get_results(job_ids))
+        self._reads = SharedReads(backend)
         self.clock = clock
         self._find_executor = executor
         self._watches: set[Watch] = set()

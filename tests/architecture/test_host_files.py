@@ -251,7 +251,7 @@ def answers(address: str) -> bool:
     try:
         return httpx.get(f"{address}/jobs/healthz", timeout=5).status_code == 200
     except httpx.TransportError:
-        time.sleep(0.02)
+        time.sleep(0.02)  # another process, which reports nothing
         return False
 
 

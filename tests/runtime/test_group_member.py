@@ -228,6 +228,13 @@ async def test_each_outcome_is_offered_once(full: Watched) -> None:
     assert len({end.attempt.job_id for end in ends}) == len(ends) == 100
 
 
+async def test_nothing_is_kept_of_outcomes_that_are_written(full: Watched) -> None:
+    await run_many(full)
+    outcomes = full.jp.daemon.runner.recorder.outcomes
+    kept = [outcomes._functions, outcomes._unwritten, outcomes._in_flight, outcomes.unwritten]
+    assert not any(kept)
+
+
 async def test_the_count_catches_outcomes_that_are_offered_twice(
     full: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -91,23 +91,6 @@ async def test_a_failure_and_its_retry_with_the_traceback(stores: Stores, caplog
     assert [r.group for r in records] == ["g", "g"]
 
 
-async def test_groups_are_remembered_no_longer_than_their_attempts_and_only_so_many(
-    stores: Stores, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    groups: dict[AttemptRef, str] = {}
-    monkeypatch.setattr(job_log, "_groups", groups)
-    monkeypatch.setattr(job_log, "_MOST_GROUPS", 2)
-    async with stores.processor() as jp:
-        await (await jp.submit_job(nothing, group="g"))
-        await (await jp.submit_job(nothing))
-        await jp.drain(timeout=PATIENCE)
-    assert groups == {}
-    attempts = [AttemptRef(str(i), 1, "w") for i in range(4)]
-    for attempt in attempts:
-        job_log._remember(attempt, "g")
-    assert list(groups) == attempts[-2:]
-
-
 async def raise_in_finally() -> None:
     try:
         await anyio.sleep_forever()
@@ -179,7 +162,7 @@ async def test_an_outcome_of_an_attempt_that_others_have_came_too_late(
     attempt = AttemptRef("a", 1, "w1", 1)
     end = AttemptEnd(attempt, Outcome(OutcomeKind.SUCCEEDED))
     with caplog.at_level(logging.WARNING, "asyncjobs.jobs"):
-        job_log.log_outcome(end, Stale(2, JobStatus.COMPLETED), again=True)  # another attempt's
-        job_log.log_outcome(end, Stale(1, JobStatus.PENDING), again=True)  # interrupted
-        job_log.log_outcome(end, Stale(1, JobStatus.COMPLETED))  # never sent before
+        job_log.log_outcome(end, Stale(2, JobStatus.COMPLETED), None, again=True)  # another attempt's
+        job_log.log_outcome(end, Stale(1, JobStatus.PENDING), None, again=True)  # interrupted
+        job_log.log_outcome(end, Stale(1, JobStatus.COMPLETED), None)  # never sent before
     assert caplog.text.count("came too late and was refused") == 3

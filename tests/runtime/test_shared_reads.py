@@ -8,6 +8,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from asyncjobs import MemoryBackend
 from asyncjobs.exceptions import BackendConnectionError
 from asyncjobs.models import JobResult, JobStatus
 from asyncjobs.runtime.shared_reads import SharedReads
@@ -15,30 +16,31 @@ from asyncjobs.runtime.shared_reads import SharedReads
 pytestmark = pytest.mark.anyio
 
 
-class Table:
+class Table(MemoryBackend):
     """Answers a read when it is let go; jobs are completed, except those that are unknown."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.reads: list[list[str]] = []
         self.unknown: set[str] = set()
         self.go = anyio.Event()
         self.failures = 0
 
-    async def read(self, job_ids: Sequence[str]) -> Mapping[str, JobResult]:
-        self.reads.append(list(job_ids))
+    async def get_results(self, ids: Sequence[str]) -> Mapping[str, JobResult]:
+        self.reads.append(list(ids))
         await self.go.wait()
         if self.failures:
             self.failures -= 1
             raise BackendConnectionError("away")
         return {
-            job_id: JobResult(job_id, JobStatus.COMPLETED, "f", b"") for job_id in job_ids if job_id not in self.unknown
+            job_id: JobResult(job_id, JobStatus.COMPLETED, "f", b"") for job_id in ids if job_id not in self.unknown
         }
 
 
 async def test_all_who_ask_in_one_turn_share_one_read() -> None:
     table = Table()
     table.go.set()
-    reads = SharedReads(table.read)
+    reads = SharedReads(table)
     got: dict[str, JobResult | None] = {}
 
     async def ask(job_id: str) -> None:
@@ -55,7 +57,7 @@ async def test_all_who_ask_in_one_turn_share_one_read() -> None:
 
 async def test_a_read_that_is_under_way_is_not_joined() -> None:
     table = Table()
-    reads = SharedReads(table.read)
+    reads = SharedReads(table)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(reads.get, ["a"])
         await anyio.wait_all_tasks_blocked()
@@ -68,7 +70,7 @@ async def test_a_read_that_is_under_way_is_not_joined() -> None:
 async def test_many_ids_are_read_in_pages() -> None:
     table = Table()
     table.go.set()
-    found = await SharedReads(table.read).get([f"job-{i}" for i in range(1_100)])
+    found = await SharedReads(table).get([f"job-{i}" for i in range(1_100)])
     assert [len(read) for read in table.reads] == [500, 500, 100]
     assert len(found) == 1_100
 
@@ -76,7 +78,7 @@ async def test_many_ids_are_read_in_pages() -> None:
 async def test_an_error_is_that_of_the_caller_who_read_and_the_others_read_again() -> None:
     table = Table()
     table.failures = 1
-    reads = SharedReads(table.read)
+    reads = SharedReads(table)
     errors: list[str] = []
     results: list[str] = []
 
@@ -99,7 +101,7 @@ async def test_an_error_is_that_of_the_caller_who_read_and_the_others_read_again
 @pytest.mark.parametrize("when", ["before the read", "during the read"])
 async def test_a_caller_that_is_cancelled_takes_nobody_with_it(when: str) -> None:
     table = Table()
-    reads = SharedReads(table.read)
+    reads = SharedReads(table)
     results: list[str] = []
 
     async def ask(job_id: str) -> None:

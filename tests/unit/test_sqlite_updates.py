@@ -110,14 +110,20 @@ def test_it_makes_no_difference_how_much_of_a_row_is_written(
 whole = plan_writes._update_whole
 
 
+def thirty(store: Store) -> tuple[Rows, list[JobState], list[str]]:
+    """The view of a transaction, thirty jobs that it has read, and the statements from then on."""
+    for n in range(1, 31):
+        store.job(n)
+    rows = Rows(store.connection, CLOCKS, ConnectionCache())
+    jobs = list(rows.jobs(list(range(1, 31))))
+    statements: list[str] = []
+    store.connection.set_trace_callback(statements.append)
+    return rows, jobs, statements
+
+
 def test_rows_that_change_alike_take_one_statement(tmp_path: Path) -> None:
     with new_store(filled(tmp_path / "file")) as store:
-        for n in range(1, 31):
-            store.job(n)
-        rows = Rows(store.connection, CLOCKS, ConnectionCache())
-        jobs = list(rows.jobs(list(range(1, 31))))
-        statements: list[str] = []
-        store.connection.set_trace_callback(statements.append)
+        rows, jobs, statements = thirty(store)
         ended = [replace(job, status=JobStatus.COMPLETED, waits_for=None, finished_at=1_000, seq=3) for job in jobs]
         write(store.connection, changed(ended), {}, CLOCKS, rows.stored)
         assert len(statements) == 1
@@ -127,12 +133,7 @@ def test_rows_that_change_alike_take_one_statement(tmp_path: Path) -> None:
 
 def test_rows_that_all_change_otherwise_take_one_statement_too(tmp_path: Path) -> None:
     with new_store(filled(tmp_path / "file")) as store:
-        for n in range(1, 31):
-            store.job(n)
-        rows = Rows(store.connection, CLOCKS, ConnectionCache())
-        jobs = list(rows.jobs(list(range(1, 31))))
-        statements: list[str] = []
-        store.connection.set_trace_callback(statements.append)
+        rows, jobs, statements = thirty(store)
         write(store.connection, changed([replace(job, seq=job.n + 7) for job in jobs]), {}, CLOCKS, rows.stored)
         assert len(statements) == 1
 

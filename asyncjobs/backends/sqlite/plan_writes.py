@@ -27,11 +27,10 @@ def write(
     """Write the decisions of a plan.
 
     :param lanes: the number of each (queue, function, owner).
-    :param stored: the rows as they are stored, by number; the written ones are entered.
+    :param stored: rows as they are stored, by number; the changed ones are entered.
     """
     if writes.inserted:
         _insert_jobs(connection, writes.inserted, lanes, clocks)
-        stored.update((record.job.n, record.job) for record in writes.inserted)
     if writes.new_edges:
         rows = [(e.parent, e.child, e.optional, int(e.state)) for e in writes.new_edges]
         bulk(connection, "INSERT INTO edges(parent, child, optional, state)", "", 4, rows)
@@ -75,12 +74,24 @@ _INSERTS = {
     (True, True): (f"{_INSERT}, due, boot, role)", 30),
 }
 """The head of the statement and its number of columns, by whether a row ends a duration and whether one is a gate."""
-_UPDATE_HEAD = (
-    "UPDATE jobs SET status = v.column2, waits_for = v.column3, run_at = v.column4, attempt = v.column5, "
-    "failures = v.column6, interruptions = v.column7, open = v.column8, met = v.column9, "
-    "cancel_requested = v.column10, worker = v.column11, started_at = v.column12, finished_at = v.column13, "
-    "because = v.column14, seq = v.column15"
+_CHANGING = (
+    "status",
+    "waits_for",
+    "run_at",
+    "attempt",
+    "failures",
+    "interruptions",
+    "open",
+    "met",
+    "cancel_requested",
+    "worker",
+    "started_at",
+    "finished_at",
+    "because",
+    "seq",
 )
+"""The columns of ``_changed_row`` behind the first."""
+_UPDATE_HEAD = f"UPDATE jobs SET {', '.join(f'{name} = v.column{i}' for i, name in enumerate(_CHANGING, start=2))}"
 
 
 def _update_head(lasts: bool, retried: bool, special: bool) -> tuple[str, int]:
@@ -174,23 +185,6 @@ _MOST_KINDS = 8
 """Statements above which rows that change like few others are written together …"""
 _FEW = 8
 """… if so many do not change alike."""
-_CHANGING = (
-    "status",
-    "waits_for",
-    "run_at",
-    "attempt",
-    "failures",
-    "interruptions",
-    "open",
-    "met",
-    "cancel_requested",
-    "worker",
-    "started_at",
-    "finished_at",
-    "because",
-    "seq",
-)
-"""The columns of ``_changed_row`` behind the first."""
 
 
 def _difference(before: JobState, job: JobState) -> tuple[tuple[int, Any], ...]:
