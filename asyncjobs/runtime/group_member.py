@@ -68,6 +68,11 @@ class WorkerMember:
             self._membership = None
             self._outcomes.part()
 
+    def look_again(self) -> None:
+        """Ask for a group if outcomes wait: should a request for one be lost, they would wait for the next body."""
+        if self._membership is not None and self._outcomes.queued:
+            self._membership.ask_soon()
+
     def offer(self, *, submitted: bool, claiming: Collection[str]) -> Offer | None:
         """Offer the outcomes of bodies that have ended, and a claim for the free slots."""
         outcomes, slots = self._outcomes, self._claims.slots
@@ -113,6 +118,5 @@ class WorkerMember:
         return made
 
     def _go_on(self) -> None:
-        if self._outcomes.queued and self._membership is not None:
-            self._membership.ask_soon()
+        self.look_again()
         self._written()

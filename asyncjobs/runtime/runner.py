@@ -298,6 +298,7 @@ class Runner:
         async def beat() -> None:
             nonlocal last_written, late
             await self._clock.sleep(self.config.heartbeat)
+            self._member.look_again()
             worker = self.worker_id
             lease = await self._backend.extend_leases(worker)
             if not lease.alive:

@@ -20,7 +20,7 @@ from asyncjobs.exceptions import BackendConnectionError
 from asyncjobs.processor import get_engine
 from asyncjobs.runtime.group_member import WorkerMember
 from asyncjobs.runtime.outcomes import OutcomeWriter
-from tests.runtime.support import PATIENCE, Gate, Held, echo
+from tests.runtime.support import PATIENCE, Gate, Held, comes_true, echo
 
 pytestmark = pytest.mark.anyio
 
@@ -33,11 +33,11 @@ def anyio_backend() -> str:
 class Watched:
     """A processor whose transactions can be held up, in the thread or on the loop, and whose offers are noted."""
 
-    def __init__(self, folder: Path, synchronous: Any, slots: int) -> None:
+    def __init__(self, folder: Path, synchronous: Any, slots: int, **daemon: Any) -> None:
         self.held: Callable[[str], None] | None = None
         config = SQLiteConfig(db_path=folder / "jobs.db", readers=1, synchronous=synchronous)
         self.backend = SQLiteBackend(config, hook=self._hook)
-        self.jp = JobProcessor(self.backend, daemon=DaemonConfig(num_workers=slots))
+        self.jp = JobProcessor(self.backend, daemon=DaemonConfig(num_workers=slots, **daemon))
 
     def _hook(self, point: str) -> None:
         if self.held is not None:
@@ -101,8 +101,7 @@ async def test_an_outcome_that_comes_while_the_thread_has_the_connection_is_writ
             tasks.start_soon(full.backend.mark_job_ready, [job.id])
             await begun.wait()
             held.go.open()
-            await turns()
-            assert full.jp.daemon.runner.recorder.unrecorded, "the outcome waits for the thread"
+            await comes_true(lambda: full.jp.daemon.runner.recorder.unrecorded)  # it waits for the thread
             go.set()
     assert await job.result(timeout=PATIENCE) == 1
 
@@ -192,6 +191,22 @@ def failing_once(point: str) -> Callable[[str], None]:
             raise BackendConnectionError("the disk is away for a moment")
 
     return fail
+
+
+async def test_an_outcome_whose_request_for_a_group_was_lost_is_written_with_the_next_heartbeat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched = Watched(tmp_path, "NORMAL", 1, heartbeat=0.2)
+    async with watched.jp as jp:
+        held = Held(1)
+        job = await jp.submit_job(held.body, local=True)
+        await held.started.wait()
+        outcomes = watched.member._outcomes
+        with monkeypatch.context() as lost:
+            lost.setattr(outcomes, "_ask_soon", lambda: None)
+            held.go.open()
+            await comes_true(lambda: outcomes.queued)
+        assert await job.result(timeout=PATIENCE) == 1
 
 
 # -- what is offered
