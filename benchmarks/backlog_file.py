@@ -82,8 +82,6 @@ def _multiply(connection: sqlite3.Connection, jobs: int) -> None:
             f"WHERE :copies > 0 ORDER BY c, s.{owner}",
             {"copies": copies, "first": first},
         )
-    for counter, source in (("job", "SELECT max(n) FROM jobs"), ("event", "SELECT max(position) FROM events")):
-        connection.execute(f"UPDATE counters SET value = ({source}) WHERE name = ?", (counter,))
     connection.execute("COMMIT")
 
 

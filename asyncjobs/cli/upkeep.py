@@ -11,6 +11,7 @@ from asyncjobs.cli.failures import USAGE, Failure
 from asyncjobs.cli.job_selection import parse_seconds
 from asyncjobs.cli.stores import shown
 from asyncjobs.config import SQSConfig
+from asyncjobs.exceptions import BackendClosedError
 
 
 def _check_file(context: Context, what: str) -> None:
@@ -44,6 +45,10 @@ async def backup(context: Context, path: Path) -> None:
 async def compact(context: Context, patience: str) -> None:
     """Return the space of removed jobs to the file system. For stores in files."""
     _check_file(context, "compact")
-    async with context.store() as jp:
-        freed = await jp.compact(parse_seconds(patience))
+    seconds = parse_seconds(patience)
+    try:
+        freed = await context.chosen_store.backend().compact(seconds)  # what can be done while nobody has it open
+    except BackendClosedError:
+        async with context.store() as jp:
+            freed = await jp.compact(seconds)
     context.out.good(f"freed {freed / 1e6:.1f} MB")

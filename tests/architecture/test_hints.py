@@ -32,7 +32,7 @@ NAMES = re.compile(
 )
 SQL = re.compile(
     r"\s*(?:--[^\n]*\s+)*(?:SELECT|INSERT|UPDATE|DELETE|CREATE|WITH|PRAGMA|DROP|ALTER|ON CONFLICT)\b"
-    r"|.*\b(?:SELECT|json_each|FROM)\b",
+    r"|.*\b(?:SELECT|json_each|FROM|CASE WHEN|ifnull)\b",
     re.DOTALL,
 )
 NO_MESSAGES = frozenset(

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from asyncjobs.backends.sqlite.files import PAGE_SIZE
 from tests.cli.support import Shell
+from tests.faults.test_migration import made_by
 
 APP = ("--app", "app:jp")
 
@@ -126,6 +128,14 @@ def test_compact(shell: Shell) -> None:
     before = (shell.folder / "jobs.db").stat().st_size
     assert "freed 0." in shell.good(*APP, "compact").err
     assert (shell.folder / "jobs.db").stat().st_size < before
+
+
+def test_compact_gives_the_file_of_an_older_version_small_pages(shell: Shell) -> None:
+    path = made_by(4, shell.folder)
+    shell.good(*APP, "jobs", "list")
+    assert "freed" in shell.good(*APP, "compact").err
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA page_size").fetchone() == (PAGE_SIZE,)
 
 
 def test_the_doctor(shell: Shell) -> None:

@@ -22,7 +22,7 @@ def damaged(finished: Shell, tmp_path: Path) -> Shell:
     connection = sqlite3.connect(shell.folder / "jobs.db", isolation_level=None)
     for statement in (
         "UPDATE jobs SET retry = x'93', created_at = 'once' WHERE id = 'plot'",
-        f"UPDATE calls SET metadata = '{{', call = x'c1' WHERE n = {BAD}",
+        f"UPDATE jobs SET metadata = '{{', call = x'c1' WHERE n = {BAD}",
         f"UPDATE events SET data = x'c1' WHERE job = {BAD}",
     ):
         connection.execute(statement)

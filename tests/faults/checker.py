@@ -16,6 +16,7 @@ from typing import Any
 
 from msgspec import Struct, msgpack
 
+from asyncjobs.backends.sqlite.numbers import LAST_EVENT
 from asyncjobs.backends.sqlite.rows import STATUS_CODE
 from asyncjobs.core.codec import decode_value
 from asyncjobs.core.state import Role
@@ -140,9 +141,13 @@ def read_store(path: Path) -> Stored:
             for parent, child, optional, state in rows("SELECT parent, child, optional, state FROM edges")
         ]
         ended = {(job, attempt): kind for job, attempt, kind in rows("SELECT job, attempt, kind FROM attempts")}
-        results = dict(rows("SELECT n, value FROM results").fetchall())
+        results = dict(
+            rows(
+                "SELECT n, result FROM jobs WHERE result IS NOT NULL UNION ALL SELECT n, value FROM results"
+            ).fetchall()
+        )
         limits = dict(rows("SELECT key, in_progress FROM limits").fetchall())
-        counters = dict(rows("SELECT name, value FROM counters").fetchall())
+        counters = {"event": rows(f"SELECT {LAST_EVENT}").fetchone()[0]}
         integrity = rows("PRAGMA quick_check").fetchone()[0]
         askers = dict(rows("SELECT n, asker FROM gates WHERE asker IS NOT NULL").fetchall())
     return Stored(jobs, events, edges, ended, results, limits, counters, integrity, askers)

@@ -36,16 +36,16 @@ pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.untraced]
 OF = "(SELECT n FROM jobs WHERE id = '{}')"
 DAMAGE = {
     "policy": "UPDATE jobs SET retry = x'93' WHERE id = '{}'",
-    "call": f"UPDATE calls SET call = x'c1ff' WHERE n = {OF}",
-    "no-call": f"DELETE FROM calls WHERE n = {OF}",
+    "call": f"UPDATE jobs SET call = x'c1ff' WHERE n = {OF}",
+    "no-call": f"UPDATE jobs SET call = NULL WHERE n = {OF}",
     "timeout": "UPDATE jobs SET timeout = 'soon' WHERE id = '{}'",
     "no-lane": "UPDATE jobs SET lane = 4711 WHERE id = '{}'",
     "priority": "UPDATE jobs SET priority = x'ff', seq = 'last' WHERE id = '{}'",
 }
 """What fails when it is claimed."""
 MARKS = {
-    "metadata": f"UPDATE calls SET metadata = '{{{{' WHERE n = {OF}",
-    "text": f"UPDATE calls SET metadata = CAST(x'ff' AS TEXT) WHERE n = {OF}",
+    "metadata": f"UPDATE jobs SET metadata = '{{{{' WHERE n = {OF}",
+    "text": f"UPDATE jobs SET metadata = CAST(x'ff' AS TEXT) WHERE n = {OF}",
     "event": f"UPDATE events SET data = x'c1' WHERE job = {OF}",
     "moment": "UPDATE jobs SET created_at = 9000000000000000000 WHERE id = '{}'",
 }

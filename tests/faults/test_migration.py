@@ -9,14 +9,17 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from asyncjobs import SQLiteBackend, SQLiteConfig
-from asyncjobs.backends.base import AttemptEnd, AttemptRef
+from asyncjobs.backends.base import AttemptEnd, AttemptRef, ClaimRequest, NewWorker
 from asyncjobs.backends.sqlite import backup, schema
 from asyncjobs.backends.values import KeptStep
-from asyncjobs.clock import from_datetime
+from asyncjobs.clock import SystemClock, from_datetime
 from asyncjobs.core.requests import Answer, Keep
+from asyncjobs.core.state import SECOND
 from asyncjobs.exceptions import BackendError, SchemaVersionError
+from asyncjobs.host import ProcessIdentity, this_process
 from asyncjobs.models import JobError, JobStatus, Outcome, OutcomeKind, WaitsFor
 from asyncjobs.requests import JobQuery
 from asyncjobs.testing import ManualClock
@@ -154,9 +157,9 @@ async def test_two_processes_at_once_migrate_once(path: Path, tmp_path: Path) ->
 
 # -- from files that programs of earlier versions wrote
 
-STATEMENTS = {2: 13, 3: 8}
+STATEMENTS = {2: 19, 3: 14, 4: 7}
 """By version: statements by which it is migrated, with the one that sets the version."""
-JOBS = {2: 8, 3: 11}
+JOBS = {2: 8, 3: 11, 4: 14}
 
 
 def made_by(version: int, folder: Path) -> Path:
@@ -267,6 +270,113 @@ async def test_and_its_running_bodies_ask_and_park(third: Path) -> None:
         assert await backend.answer_gate(answer) is JobStatus.COMPLETED
         (woken,) = await backend.get_jobs(["running"])
         assert (woken.waits_for, woken.parked, await backend.count_steps("running")) == (WaitsFor.WORKER, None, 1)
+
+
+@pytest.fixture
+def fourth(tmp_path: Path) -> Path:
+    return made_by(4, tmp_path)
+
+
+async def test_a_file_of_version_4_has_everything_it_had(fourth: Path) -> None:
+    """Values stay where they were, beside the rows, and are read there."""
+    async with SQLiteBackend(SQLiteConfig(db_path=fourth)) as backend:
+        jobs = {job.id: job for job in await backend.find_jobs(JobQuery())}
+        assert {job_id: str(jobs[job_id].status) for job_id in ("large", "small", "ok?", "done")} == {
+            "large": "completed",
+            "small": "completed",
+            "ok?": "pending",
+            "done": "completed",
+        }
+        assert not [job for job in jobs.values() if job.unreadable]
+        assert [jobs[job_id].metadata for job_id in ("large", "small", "done")] == [
+            {"who": "large"},
+            {"who": "small"},
+            {},
+        ]
+        gate = jobs["ok?"].gate
+        assert gate is not None
+        assert gate.question == "ok??"
+        found = await backend.get_results(["large", "small"])
+        assert [found[job_id].value for job_id in ("large", "small")] == [b"r" * 700, b"r"]
+        calls = [await backend.get_call(job_id) for job_id in ("large", "small")]
+        assert [call and call.call for call in calls] == [b"\xc4" + b"c" * 600, b"\xc0"]
+        assert [job.id for job in await backend.find_jobs(JobQuery(metadata={"who": "small"}))] == ["small"]
+
+
+async def test_and_what_it_writes_afterwards_stands_beside_that(fourth: Path) -> None:
+    """Numbers go on after one that was removed; small values are stored in rows; all of it is read, run and removed."""
+    async with SQLiteBackend(SQLiteConfig(db_path=fourth)) as backend:
+        before = await backend.last_cursor()
+        await backend.enqueue_jobs([new_job("new", call=b"\xc0")])
+        assert (await backend.read_events(before)).events[0].cursor == str(int(before) + 1)
+        with closing(sqlite3.connect(fourth)) as connection:
+            rows = "SELECT n, (SELECT count(*) FROM calls c WHERE c.n = j.n) FROM jobs j WHERE id = ?"
+            assert connection.execute(rows, ("new",)).fetchone() == (16, 0)
+            assert connection.execute(rows, ("small",)).fetchone() == (13, 1)
+        worker = await backend.register_worker(NewWorker(name="w", slots=9))
+        claim = ClaimRequest(worker=worker, limit=9, functions=frozenset({"tests:work", "app:work"}))
+        claimed = (await backend.dequeue_jobs(claim)).jobs
+        ends = [AttemptEnd(job.attempt, Outcome(OutcomeKind.SUCCEEDED, value=b"v")) for job in claimed]
+        await backend.update_job_status(ends)
+        ids = [job.attempt.job_id for job in claimed]
+        assert {"new", "retried"} <= set(ids), "a new row, and one that was there"
+        assert {result.value for result in (await backend.get_results(ids)).values()} == {b"v"}
+        assert list(await backend.remove_jobs(["new", "large", "small"])) == ["large", "small", "new"]
+    with closing(sqlite3.connect(fourth)) as connection:
+        for table in ("calls", "results"):
+            left = f"SELECT count(*) FROM {table} WHERE n IN (12, 13)"
+            assert connection.execute(left).fetchone() == (0,)
+
+
+async def test_while_a_worker_of_an_older_version_is_alive_nothing_is_migrated(fourth: Path, tmp_path: Path) -> None:
+    register(fourth, this_process(), lease=3600)
+    before = content(fourth)
+    with pytest.raises(BackendError, match=f"version 4 .* the worker first .* \\(pid {os.getpid()} on") as caught:
+        await opened(fourth)
+    assert caught.value.code == "old-worker"
+    assert (version(fourth), content(fourth)) == (4, before)
+    assert not list(tmp_path.glob("*.bak*")), "nor copied"
+
+
+@pytest.mark.parametrize("how", ["its process has ended", "its lease has run out", "of another boot", "unreadable"])
+async def test_a_worker_that_is_dead_keeps_nobody_from_migrating(fourth: Path, how: str) -> None:
+    me = this_process()
+    match how:
+        case "its process has ended":
+            register(fourth, structs.replace(me, start="1"), lease=3600)
+        case "its lease has run out":
+            register(fourth, structs.replace(me, host="container", pid_namespace="pid:[2]"), lease=-1)
+        case "of another boot":
+            register(fourth, structs.replace(me, boot="another", host="container"), lease=3600)
+        case _:
+            register(fourth, structs.replace(me, host="container"), lease="?")
+    assert len(await opened(fourth)) == JOBS[4]
+
+
+def register(path: Path, process: ProcessIdentity, lease: float | str) -> None:
+    """A worker whose lease runs for so many seconds."""
+    now = SystemClock().monotonic()
+    length = lease if isinstance(lease, str) else round(lease * SECOND)
+    expires = length if isinstance(length, str) else now + length
+    identity = (process.host, process.boot, process.pid_namespace, process.pid, process.start)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(
+            "INSERT INTO workers(n, name, slots, host, boot, pid_namespace, pid, process_start, registered_at, lease, "
+            "expires) VALUES (9, 'first', 1, ?, ?, ?, ?, ?, 0, ?, ?)",
+            (*identity, length, expires),
+        )
+
+
+async def test_a_program_of_an_older_version_that_still_runs_can_write_nothing(fourth: Path) -> None:
+    """Each of its transitions counts first, in a table that has another name now: it fails as a whole."""
+    with closing(sqlite3.connect(fourth, isolation_level=None)) as old:
+        old.execute("BEGIN IMMEDIATE")
+        old.execute("UPDATE counters SET value = value + 1 WHERE name = 'event'")
+        old.execute("COMMIT")
+        await opened(fourth)
+        old.execute("BEGIN IMMEDIATE")
+        with pytest.raises(sqlite3.OperationalError, match="no such table: counters"):
+            old.execute("UPDATE counters SET value = value + 1 WHERE name = 'event'")
 
 
 async def test_a_program_of_an_earlier_version_refuses_the_file(

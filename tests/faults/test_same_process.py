@@ -38,7 +38,7 @@ def write_and_close(path: Path, folder: Path) -> None:
     """A doctor that writes: it takes the lock, and gives it back."""
     with closing(sqlite3.connect(path, isolation_level=None, timeout=10)) as connection:
         connection.execute("BEGIN IMMEDIATE")
-        connection.execute("UPDATE counters SET value = value WHERE name = 'job'")
+        connection.execute("UPDATE marks SET value = value WHERE name = 'job'")
         connection.execute("COMMIT")
 
 

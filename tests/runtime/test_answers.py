@@ -209,7 +209,7 @@ async def test_a_question_that_cannot_be_read_takes_no_answer_and_can_be_rejecte
     async with stores.processor(enable_daemon=False) as jp:
         await jp.submit_gate("Which?", choices=["a", "b"], job_id="g")
         with closing(sqlite3.connect(stores.path, isolation_level=None)) as connection:
-            connection.execute("UPDATE calls SET call = x'00'")
+            connection.execute("UPDATE jobs SET call = x'00'")
         with pytest.raises(JobStateError, match="answers to it cannot be checked: unreadable: question"):
             await jp.answer_job("g")
         assert await jp.reject_job("g", "damaged") is FAILED

@@ -68,11 +68,11 @@ FAILS = {
         "retry policy",
     ),
     "retry policy, text": ("UPDATE jobs SET retry = 'often' WHERE id = 'bad'", "retry policy"),
-    "call, empty": (f"UPDATE calls SET call = x'' WHERE n = {BAD}", "cannot be read"),
-    "call, garbage": (f"UPDATE calls SET call = x'c1ff00' WHERE n = {BAD}", "cannot be read"),
-    "call, of something else": (f"UPDATE calls SET call = x'92c0c0' WHERE n = {BAD}", "stored arguments"),
-    "call, text": (f"UPDATE calls SET call = 'call me' WHERE n = {BAD}", "call"),
-    "call, gone": (f"DELETE FROM calls WHERE n = {BAD}", "call"),
+    "call, empty": (f"UPDATE jobs SET call = x'' WHERE n = {BAD}", "cannot be read"),
+    "call, garbage": (f"UPDATE jobs SET call = x'c1ff00' WHERE n = {BAD}", "cannot be read"),
+    "call, of something else": (f"UPDATE jobs SET call = x'92c0c0' WHERE n = {BAD}", "stored arguments"),
+    "call, text": (f"UPDATE jobs SET call = 'call me' WHERE n = {BAD}", "call"),
+    "call, gone": (f"UPDATE jobs SET call = NULL WHERE n = {BAD}", "call"),
     "timeout": ("UPDATE jobs SET timeout = 'soon' WHERE id = 'bad'", "timeout"),
     "priority": ("UPDATE jobs SET priority = 'high' WHERE id = 'bad'", "priority"),
     "failures": ("UPDATE jobs SET failures = 'none' WHERE id = 'bad'", "failures"),
@@ -105,10 +105,10 @@ async def test_a_claimed_row_that_cannot_be_read_is_that_jobs_failure(stores: St
 
 
 MARKED = {
-    "metadata, truncated": (f"UPDATE calls SET metadata = '{{\"who\": ' WHERE n = {BAD}", "metadata"),
-    "metadata, a list": (f"UPDATE calls SET metadata = '[1]' WHERE n = {BAD}", "metadata"),
-    "metadata, bytes": (f"UPDATE calls SET metadata = x'ff00' WHERE n = {BAD}", "metadata"),
-    "metadata, no UTF-8": (f"UPDATE calls SET metadata = CAST(x'ff' AS TEXT) WHERE n = {BAD}", "metadata"),
+    "metadata, truncated": (f"UPDATE jobs SET metadata = '{{\"who\": ' WHERE n = {BAD}", "metadata"),
+    "metadata, a list": (f"UPDATE jobs SET metadata = '[1]' WHERE n = {BAD}", "metadata"),
+    "metadata, bytes": (f"UPDATE jobs SET metadata = x'ff00' WHERE n = {BAD}", "metadata"),
+    "metadata, no UTF-8": (f"UPDATE jobs SET metadata = CAST(x'ff' AS TEXT) WHERE n = {BAD}", "metadata"),
     "created_at": ("UPDATE jobs SET created_at = 'once' WHERE id = 'bad'", "created_at"),
     "created_at, beyond the calendar": (
         "UPDATE jobs SET created_at = 9000000000000000000 WHERE id = 'bad'",

@@ -43,17 +43,14 @@ class Store:
         row |= columns
         if row["status"] != 0:
             row["waits_for"] = columns.get("waits_for")
+        row |= {"call": b"", "injects": 0, "metadata": None if metadata is None else json.encode(metadata).decode()}
         self.insert("jobs", n=n, **row)
-        self.insert(
-            "calls", n=n, call=b"", injects=0, metadata=None if metadata is None else json.encode(metadata).decode()
-        )
 
     def event(self, job: int, seq: int, kind: str = "log", data: dict[str, Any] | None = None, **columns: Any) -> None:
         self.position += 1
         encoded = None if data is None else msgpack.encode(data)
         row: dict[str, Any] = {"at": self.position, "attempt": 1, "data": encoded} | columns
         self.insert("events", position=self.position, job=job, seq=seq, type=kind, **row)
-        self.connection.execute("UPDATE counters SET value = ? WHERE name = 'event'", (self.position,))
 
     def worker(self, n: int, **columns: Any) -> None:
         host, boot, namespace, pid, start = HOST

@@ -74,7 +74,7 @@ async def test_a_path_with_a_space_is_quoted_in_the_command(path: Path) -> None:
 async def test_a_large_log_is_a_warning(path: Path, opened: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     with closing(sqlite3.connect(path)) as holder:
         holder.execute("PRAGMA wal_autocheckpoint = 0")
-        holder.execute("UPDATE counters SET value = value")
+        holder.execute("UPDATE marks SET value = value")
         holder.commit()
         size = Path(f"{path}-wal").stat().st_size
         monkeypatch.setattr(checkup, "_LARGE_LOG", size)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from asyncjobs.backends.sqlite.numbers import keep_mark
 from asyncjobs.backends.sqlite.queries import Queries
 from asyncjobs.backends.sqlite.readers import Readers
 from asyncjobs.config import SQLiteConfig
@@ -124,8 +125,9 @@ async def test_what_is_no_cursor_of_this_log_is_refused(queries: Queries, cursor
 
 def pruned(store: Store, upto: int) -> None:
     """As retention leaves it: events are gone, and the highest of them is noted."""
+    keep_mark(store.connection, "event")
     store.connection.execute("DELETE FROM events WHERE position <= ? AND job != 2", (upto,))
-    store.connection.execute("UPDATE counters SET value = ? WHERE name = 'pruned'", (upto,))
+    store.connection.execute("UPDATE marks SET value = ? WHERE name = 'pruned'", (upto,))
 
 
 @pytest.mark.usefixtures("three_jobs")
@@ -153,7 +155,7 @@ async def test_a_page_with_a_loss_gives_what_is_left(store: Store, queries: Quer
 
 @pytest.mark.usefixtures("three_jobs")
 async def test_a_file_that_notes_nothing_removed_has_lost_nothing(store: Store, queries: Queries) -> None:
-    store.connection.execute("DELETE FROM counters WHERE name = 'pruned'")
+    store.connection.execute("DELETE FROM marks WHERE name = 'pruned'")
     page = await queries.read_events("0", limit=3)
     assert (positions(page), page.lost) == ([1, 2, 3], False)
 

@@ -164,7 +164,7 @@ def test_a_reading_connection_cannot_write(tmp_path: Path) -> None:
     with closing(opened(config)) as writer, closing(opened(config, read_only=True)) as reader:
         migrate(writer, "jobs.db")
         with pytest.raises(sqlite3.OperationalError) as caught:
-            reader.execute("DELETE FROM counters")
+            reader.execute("DELETE FROM marks")
         error = translate(caught.value, "jobs.db")
         assert error.code == "read-only"
 

@@ -57,11 +57,11 @@ async def others_do_well(store: Store) -> None:
 # -- what cannot be read
 
 QUESTIONS = {
-    "no msgpack": "UPDATE calls SET call = x'c1' WHERE n = {n}",
-    "another call": f"UPDATE calls SET call = x'{msgpack.encode([1, 2]).hex()}' WHERE n = {{n}}",
-    "text": "UPDATE calls SET call = 'why?' WHERE n = {n}",
-    "text that is none": "UPDATE calls SET call = CAST(x'ff' AS TEXT) WHERE n = {n}",
-    "lost": "DELETE FROM calls WHERE n = {n}",
+    "no msgpack": "UPDATE jobs SET call = x'c1' WHERE n = {n}",
+    "another call": f"UPDATE jobs SET call = x'{msgpack.encode([1, 2]).hex()}' WHERE n = {{n}}",
+    "text": "UPDATE jobs SET call = 'why?' WHERE n = {n}",
+    "text that is none": "UPDATE jobs SET call = CAST(x'ff' AS TEXT) WHERE n = {n}",
+    "lost": "UPDATE jobs SET call = NULL WHERE n = {n}",
 }
 
 

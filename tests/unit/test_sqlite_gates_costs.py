@@ -44,10 +44,10 @@ async def test_a_job_that_never_asks_costs_no_statement_more(store: Store, other
         statements = traced(store)
         await store.submit(new(job_id, function="app:other"))
         await hand.run(job_id)
-    assert len(statements) == 25
+    assert len(statements) == 20
     assert not [text for text in statements if "gates" in text]
     written = [text for text in statements if text.startswith(("INSERT", "UPDATE jobs"))]
-    assert len(written) == 7
+    assert len(written) == 6
     assert not [text for text in written if "role" in text or "parked" in text]
 
 

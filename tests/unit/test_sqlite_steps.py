@@ -27,7 +27,7 @@ from tests.unit.sqlite_store import new_store
 
 pytestmark = pytest.mark.anyio
 
-STATEMENTS = 25
+STATEMENTS = 20
 """Statements of the writer for the submit, the claim and the end of a job, as many as before there were steps."""
 
 
@@ -280,7 +280,7 @@ async def test_a_job_without_steps_costs_no_statement_more(store: Store) -> None
     assert len(statements) == STATEMENTS
     assert not [text for text in statements if "steps " in text or "outdated" in text]
     written = [text for text in statements if text.startswith(("INSERT", "UPDATE jobs"))]
-    assert len(written) == 7
+    assert len(written) == 6
     assert not [text for text in written if "generation" in text]
 
 

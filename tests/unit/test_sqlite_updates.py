@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import random
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from asyncjobs.backends.sqlite import plan_writes
+from asyncjobs.backends.sqlite import job_updates, plan_writes
 from asyncjobs.backends.sqlite.connection_cache import ConnectionCache
 from asyncjobs.backends.sqlite.moments import Clocks
+from asyncjobs.backends.sqlite.payloads import SMALL
 from asyncjobs.backends.sqlite.plan_rows import Rows
 from asyncjobs.backends.sqlite.plan_writes import write
 from asyncjobs.config import SQLiteConfig
@@ -44,12 +46,12 @@ CHANGES: dict[str, list[Any]] = {
 }
 
 
-def changed(jobs: list[JobState]) -> Writes:
-    return Writes([], [], jobs, [], [], [], {}, {}, [], [])
+def changed(jobs: list[JobState], results: Sequence[tuple[int, bytes]] = ()) -> Writes:
+    return Writes([], [], jobs, [], [], list(results), {}, {}, [], [])
 
 
 def rows_of(connection: sqlite3.Connection) -> list[Any]:
-    return connection.execute("SELECT * FROM jobs ORDER BY n").fetchall()
+    return [connection.execute(f"SELECT * FROM {table} ORDER BY n").fetchall() for table in ("jobs", "results")]
 
 
 def varied(rng: random.Random, job: JobState, fields: int) -> JobState:
@@ -62,6 +64,11 @@ def kept(job: JobState, **changes: Any) -> JobState:
     return replace(
         job, **{name: value for name, value in changes.items() if name not in ("role", "generation") or value}
     )
+
+
+def result_of(rng: random.Random, job: JobState) -> bytes:
+    """One that others have, too, one of its own, or one that is too large for the row."""
+    return rng.choice((b"\xc0", b"%d" % job.n, b"%d" % job.n * SMALL))
 
 
 def played(store: Store, seed: int) -> list[Any]:
@@ -80,7 +87,8 @@ def played(store: Store, seed: int) -> list[Any]:
             kept(jobs[n], **same) if rng.random() < 0.7 else varied(rng, jobs[n], rng.randint(0, 5)) for n in chosen
         ]
         jobs |= {job.n: job for job in news}
-        write(store.connection, changed(news), {}, CLOCKS, rows.stored)
+        results = [(job.n, result_of(rng, job)) for job in news if job.status is JobStatus.COMPLETED]
+        write(store.connection, changed(news, results), {}, CLOCKS, rows.stored)
         after.append(rows_of(store.connection))
     return after
 
@@ -100,14 +108,21 @@ def test_it_makes_no_difference_how_much_of_a_row_is_written(
             for n in range(1, COUNT + 1):
                 store.job(n)
             if way == "whole":
-                patch.setattr(
-                    plan_writes, "_update_jobs", lambda connection, jobs, clocks, _: whole(connection, jobs, clocks)
-                )
+                patch.setattr(plan_writes, "update_jobs", wholly)
             histories.append(played(store, seed))
     assert histories[0] == histories[1]
 
 
-whole = plan_writes._update_whole
+def wholly(
+    connection: sqlite3.Connection, jobs: list[JobState], results: list[tuple[int, bytes]], clocks: Clocks, _: object
+) -> None:
+    if jobs:
+        job_updates._update_whole(connection, jobs, clocks)
+    for n, value in results:
+        if len(value) <= SMALL:
+            connection.execute("UPDATE jobs SET result = ? WHERE n = ?", (value, n))
+        else:
+            connection.execute("INSERT OR REPLACE INTO results(n, value) VALUES (?, ?)", (n, value))
 
 
 def thirty(store: Store) -> tuple[Rows, list[JobState], list[str]]:
@@ -129,6 +144,34 @@ def test_rows_that_change_alike_take_one_statement(tmp_path: Path) -> None:
         assert len(statements) == 1
         write(store.connection, changed(ended), {}, CLOCKS, rows.stored)
         assert len(statements) == 1, "nothing has changed since"
+
+
+def test_so_do_those_whose_results_differ(tmp_path: Path) -> None:
+    with new_store(filled(tmp_path / "file")) as store:
+        rows, jobs, statements = thirty(store)
+        ended = [replace(job, status=JobStatus.COMPLETED, waits_for=None, finished_at=1_000, seq=3) for job in jobs]
+        results = [(job.n, b"%d" % job.n) for job in jobs]
+        write(store.connection, changed(ended, results), {}, CLOCKS, rows.stored)
+        assert len(statements) == 1
+        stored = store.connection.execute("SELECT n, result FROM jobs ORDER BY n").fetchall()
+        assert stored == results
+
+
+@pytest.mark.parametrize(("size", "where"), [(SMALL, "jobs"), (SMALL + 1, "results")])
+def test_a_small_result_stands_in_the_row_and_a_larger_one_beside_it(tmp_path: Path, size: int, where: str) -> None:
+    with new_store(filled(tmp_path / "file")) as store:
+        store.job(1)
+        rows = Rows(store.connection, CLOCKS, ConnectionCache())
+        [job] = rows.jobs([1])
+        ended = replace(job, status=JobStatus.COMPLETED, waits_for=None, finished_at=1_000, seq=3)
+        write(store.connection, changed([ended], [(1, b"v" * size)]), {}, CLOCKS, rows.stored)
+        found = {
+            "jobs": store.connection.execute("SELECT result FROM jobs WHERE result IS NOT NULL").fetchall(),
+            "results": store.connection.execute("SELECT value FROM results").fetchall(),
+        }
+        assert [table for table, values in found.items() if values == [(b"v" * size,)]] == [where]
+        assert sum(map(len, found.values())) == 1
+        assert Rows(store.connection, CLOCKS, ConnectionCache()).result(1) == b"v" * size
 
 
 def test_rows_that_all_change_otherwise_take_one_statement_too(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ async def damaged(path: Path, *statements: str, **settings: Any) -> AsyncIterato
 
 BAD = "(SELECT n FROM jobs WHERE id = 'bad')"
 ROWS = {
-    "metadata": f"UPDATE calls SET metadata = '{{' WHERE n = {BAD}",
+    "metadata": f"UPDATE jobs SET metadata = '{{' WHERE n = {BAD}",
     "retry policy": "UPDATE jobs SET retry = x'93' WHERE id = 'bad'",
     "created_at": "UPDATE jobs SET created_at = 'once' WHERE id = 'bad'",
 }
@@ -62,7 +62,7 @@ async def test_a_job_that_cannot_be_read_is_marked_and_listed(tmp_path: Path, wh
 
 
 async def test_arguments_that_cannot_be_read_are_marked(tmp_path: Path) -> None:
-    async with damaged(tmp_path / "jobs.db", f"UPDATE calls SET call = x'c1' WHERE n = {BAD}") as here:
+    async with damaged(tmp_path / "jobs.db", f"UPDATE jobs SET call = x'c1' WHERE n = {BAD}") as here:
         answer = await here.get("/v1/jobs/bad/arguments")
         assert answer.status_code == 200
         assert answer.json()["unreadable"].startswith("unreadable: call")

@@ -51,7 +51,7 @@ from asyncjobs.backends.sqlite.readers import Readers
 from asyncjobs.backends.sqlite.reading import ReadingBackend
 from asyncjobs.backends.sqlite.steps import write_in_parts
 from asyncjobs.backends.sqlite.suspects import Suspects, is_certainly_gone
-from asyncjobs.backends.sqlite.vacuum import compact
+from asyncjobs.backends.sqlite.vacuum import compact, rebuild
 from asyncjobs.backends.sqlite.writer import Writer
 from asyncjobs.checks import CheckedArguments
 from asyncjobs.clock import Clock, checked_clock
@@ -216,7 +216,7 @@ class SQLiteBackend(CheckedArguments, ReadingBackend):
     async def health(self) -> Mapping[str, Any]:
         """Describe the file, its size, that of its log, and SQLite; a read proves that the store is reachable."""
         self._open()
-        await self._readers.fetch("SELECT value FROM counters WHERE name = 'event'")
+        await self._readers.fetch("SELECT value FROM marks WHERE name = 'event'")
         return {**describe(self.config), "capabilities": sorted(self.capabilities)}
 
     async def checkup(self) -> Sequence[Finding]:
@@ -361,7 +361,12 @@ class SQLiteBackend(CheckedArguments, ReadingBackend):
         await self._in_thread(back_up, self.config, self._file, path)
 
     async def compact(self, patience: float = 10.0) -> int:
-        """Run VACUUM in a thread, which is stopped after ``patience`` seconds."""
+        """Run VACUUM in a thread, which is stopped after ``patience`` seconds.
+
+        Of a backend that is not open, it gives a file of an older version the pages that new files have.
+        """
+        if self._writer is None and (freed := await self._in_thread(rebuild, self.config, patience)) is not None:
+            return freed
         self._open()
         return await self._in_thread(compact, self.config, self._file, patience)
 

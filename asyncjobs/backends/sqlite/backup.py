@@ -16,6 +16,7 @@ from pathlib import Path
 from asyncjobs.backends.sqlite import schema
 from asyncjobs.backends.sqlite.errors import translate
 from asyncjobs.backends.sqlite.files import StoreFile, open_connection
+from asyncjobs.backends.sqlite.old_workers import refuse_if_alive
 from asyncjobs.config import SQLiteConfig
 from asyncjobs.exceptions import ConfigurationError
 
@@ -53,12 +54,14 @@ def upgrade(connection: sqlite3.Connection, config: SQLiteConfig, path: Path, st
     :param connection: without any of our settings: not even the journal mode may change before the copy exists.
     :param stop: once it is set, the copy is given up, and nothing is changed.
 
+    :raises BackendError: ``old-worker``, a worker of an older version is alive.
     :raises SchemaVersionError: it is newer. ConfigurationError: it is a database of another program.
     """
     if not 0 < schema.read_version(connection, str(path)) < schema.VERSION:
         return
 
     def save(version: int) -> None:
+        refuse_if_alive(connection, str(path), version)
         with closing(_plain(path, config.busy_timeout)) as source:
             _copy(source, _free_name(path, version), stop)
 

@@ -11,7 +11,7 @@ from asyncjobs.backends.sqlite.writer import Writer
 
 _UNSEEN = 0.25
 """Seconds in which the version could not be read, after which a change by another process is assumed."""
-_REMOVALS = "SELECT value FROM counters WHERE name = 'removed'"
+_REMOVALS = "SELECT value FROM marks WHERE name = 'removed'"
 
 
 class Changes:

@@ -13,6 +13,7 @@ from asyncjobs.backends.sqlite.connection_cache import ConnectionCache
 from asyncjobs.backends.sqlite.ids import worker_number
 from asyncjobs.backends.sqlite.lanes import LaneRow, Lanes
 from asyncjobs.backends.sqlite.moments import Clocks
+from asyncjobs.backends.sqlite.payloads import CALL, INJECTS, ISOLATION, JOIN_CALL
 from asyncjobs.backends.sqlite.plan_rows import Rows
 from asyncjobs.backends.unreadable import PREFIX, mark, unreadable_job
 from asyncjobs.core import commands
@@ -68,8 +69,8 @@ UNION ALL SELECT n FROM (SELECT n FROM jobs WHERE waits_for = 2 AND boot = ? AND
 _ADMITTED = "SELECT -priority, n FROM jobs WHERE limit_key = ? AND waits_for = 0 ORDER BY priority DESC, n LIMIT ?"
 _LIMITED = "SELECT -priority, n FROM jobs WHERE limit_key = ? AND waits_for = 1 ORDER BY priority DESC, n LIMIT ?"
 _CALLS = (
-    "SELECT j.n, j.lane, j.timeout, c.injects, c.isolation, c.call FROM json_each(?) i "
-    "CROSS JOIN jobs j ON j.n = i.value LEFT JOIN calls c ON c.n = j.n"
+    f"SELECT j.n, j.lane, j.timeout, {INJECTS}, {ISOLATION}, {CALL} FROM json_each(?) i "
+    f"CROSS JOIN jobs j ON j.n = i.value {JOIN_CALL}"
 )
 
 

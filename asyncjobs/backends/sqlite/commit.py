@@ -20,12 +20,13 @@ from typing import Any, TypeVar
 from msgspec import Struct, msgpack
 
 from asyncjobs.backends.base import AttemptRef, ClaimResult, Finished, WorkerLease
-from asyncjobs.backends.sqlite import claims, gates, leases, removal, steps
+from asyncjobs.backends.sqlite import claims, gates, leases, numbers, removal, steps
 from asyncjobs.backends.sqlite import operations as ops
 from asyncjobs.backends.sqlite.connection_cache import ConnectionCache
 from asyncjobs.backends.sqlite.ids import worker_number
 from asyncjobs.backends.sqlite.lanes import Lanes
 from asyncjobs.backends.sqlite.moments import Clocks
+from asyncjobs.backends.sqlite.payloads import CALL, JOIN_CALL
 from asyncjobs.backends.sqlite.plan_rows import Rows
 from asyncjobs.backends.sqlite.plan_writes import write, write_events
 from asyncjobs.clock import to_datetime
@@ -257,7 +258,7 @@ class _Transaction:
     def _fresh_numbers(self) -> Iterator[int]:
         """Yield job numbers for every submission of the group, reserved with one statement when the first is needed."""
         count = sum(len(op.jobs) for _, op in self._all(ops.Enqueue)) + len(self._all(ops.AskGate))
-        first = self.lanes.reserve(self.connection, "job", count)
+        first = numbers.reserve(self.connection, self.cache, "job", count)
         yield from range(first + 1, first + count + 1)
 
     def _existing(self, n: int) -> tuple[str, bytes]:
@@ -265,8 +266,7 @@ class _Transaction:
         if record is not None:
             return record.function, record.call
         return self.connection.execute(
-            "SELECT l.function, c.call FROM jobs j JOIN lanes l ON l.n = j.lane JOIN calls c ON c.n = j.n "
-            "WHERE j.n = ?",
+            f"SELECT l.function, {CALL} FROM jobs j JOIN lanes l ON l.n = j.lane {JOIN_CALL} WHERE j.n = ?",
             (n,),
         ).fetchone()
 
@@ -330,7 +330,7 @@ class _Transaction:
         plan = self.plan
         if not plan.events:
             return
-        first = self.lanes.reserve(self.connection, "event", len(plan.events))
+        first = numbers.reserve(self.connection, self.cache, "event", len(plan.events))
         jobs = [plan[n] for n, _ in plan.events]
         data = [None if not event.data else msgpack.encode(event.data) for _, event in plan.events]
         write_events(self.connection, plan.events, [job.group for job in jobs], data, first)

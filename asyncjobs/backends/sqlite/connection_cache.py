@@ -39,6 +39,8 @@ class ConnectionCache:
         self._version: int | None = None
         self.alive: set[int] = set()
         """Workers that are registered and not gone."""
+        self.last: dict[str, int] = {}
+        """The last number that a job and an event got (``numbers.reserve``)."""
         self.none_delayed: bool = False
         """Whether no stored job waits for its time."""
         self.ready: dict[int, None] | None = None
@@ -61,6 +63,7 @@ class ConnectionCache:
         """Forget everything: a transaction failed, or others have written."""
         self._version = None
         self.alive.clear()
+        self.last.clear()
         self.none_delayed = False
         self.ready = None
         self.running.clear()

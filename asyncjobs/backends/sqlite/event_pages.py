@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from asyncjobs.backends.sqlite.numbers import LAST_EVENT
 from asyncjobs.backends.sqlite.rows import INT, MAYBE_BLOB, MAYBE_INT, MAYBE_TEXT, STATUS_OF, TEXT
 from asyncjobs.backends.unreadable import Reader, Shape, marked_data, read_event_data
 from asyncjobs.clock import to_datetime
@@ -66,14 +67,13 @@ def page_statement(after: int, limit: int, job_id: str | None, group: str | None
         where, params, order = "e.position > ?", [after], "e.position"
     return (
         f"""
-SELECT c.value, (SELECT r.value FROM counters r WHERE r.name = 'pruned'),
+SELECT {LAST_EVENT}, (SELECT m.value FROM marks m WHERE m.name = 'pruned'),
   p.position, p.id, p.seq, p.type, p.at, p.attempt, p.status, p.grp, p.data
-FROM counters c
+FROM (SELECT 1)
 LEFT JOIN (
   SELECT e.position, j.id, e.seq, e.type, e.at, e.attempt, e.status, e.grp, e.data
   FROM events e CROSS JOIN jobs j ON j.n = e.job WHERE {where} ORDER BY {order} LIMIT ?
 ) p
-WHERE c.name = 'event'
 ORDER BY p.position""",
         [*params, limit + 1],
     )

@@ -28,6 +28,9 @@ _FIELD = "SQLiteConfig.db_path"
 _MODE = 0o600
 _SMALL_CACHE = 2
 """MiB of page cache of connections that do not write jobs: the memory-mapped file serves their reads."""
+PAGE_SIZE = 2048
+"""Bytes of a page of new files. A job changes a row in each of some nine pages, which go to the log as a whole.
+Smaller ones would cost values of 100 kB and more what they save others."""
 _creating = threading.Lock()
 
 
@@ -216,7 +219,8 @@ def open_connection(
             prepare(connection)
         _set_up(connection, config, read_only=read_only)
         if not read_only:
-            _use_wal(connection, where, busy_timeout)
+            _set_wal(connection, where, busy_timeout)
+            _limit_size(connection, config)
     except BaseException as error:
         if connection is not None:
             connection.close()
@@ -250,18 +254,28 @@ def _set_up(connection: sqlite3.Connection, config: SQLiteConfig, *, read_only: 
     ):
         connection.execute(f"PRAGMA {setting}")
     metadata_match.define(connection)
-    if config.max_size is not None and not read_only:
+
+
+def _limit_size(connection: sqlite3.Connection, config: SQLiteConfig) -> None:
+    if config.max_size is not None:
         page_size: int = connection.execute("PRAGMA page_size").fetchone()[0]
         connection.execute(f"PRAGMA max_page_count = {max(1, config.max_size // page_size)}")
 
 
-def _use_wal(connection: sqlite3.Connection, where: str, busy_timeout: float) -> None:
+def _set_wal(connection: sqlite3.Connection, where: str, busy_timeout: float) -> None:
     if connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
         return
     blank: bool = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
     application: int = connection.execute("PRAGMA application_id").fetchone()[0]
     if application != APPLICATION_ID and not (blank and application == 0):
         return  # another program's: the schema check will refuse it, and it must be unchanged
+    if blank:
+        connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
+    use_wal(connection, where, busy_timeout)
+
+
+def use_wal(connection: sqlite3.Connection, where: str, busy_timeout: float) -> None:
+    """Put a file of ours into WAL mode. Blocks up to ``busy_timeout`` seconds."""
     deadline = time.monotonic() + busy_timeout
     while True:
         # Upgrading a read lock to an exclusive one could deadlock, so SQLite gives up at once instead of waiting.

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from asyncjobs.backends import unreadable
 from asyncjobs.backends.sqlite.ids import worker_id
 from asyncjobs.backends.sqlite.moments import Clocks
+from asyncjobs.backends.sqlite.payloads import CALL, JOIN_CALL, METADATA
 from asyncjobs.backends.sqlite.rows import (
     INT,
     MAYBE_BLOB,
@@ -50,19 +51,19 @@ def select_jobs(source: str, order: str) -> str:
     that row is missing, or the gate on which a job is parked, a value of a wrong type takes its place.
     """
     return f"""
-SELECT j.id, l.function, j.status, l.queue, j.priority, j.grp, c.metadata, j.attempt, j.failures, j.interruptions,
+SELECT j.id, l.function, j.status, l.queue, j.priority, j.grp, {METADATA}, j.attempt, j.failures, j.interruptions,
   j.retry, j.timeout, j.waits_for, j.cancel_requested, j.created_at, j.run_at, j.started_at, j.finished_at, w.name,
   o.id, j.because, a.error_type, a.message, a.traceback,
   (SELECT CASE WHEN e.attempt = j.attempt THEN e.data END FROM events e WHERE e.job = j.n AND e.type = 'progress'
    ORDER BY e.seq DESC LIMIT 1),
   j.limit_key, j.seq, j.worker, j.due, j.boot, {_PARENTS}, j.role,
   CASE WHEN g.n IS NULL AND j.role = 1 THEN 'missing' ELSE g.n END,
-  CASE WHEN g.n IS NOT NULL OR j.role = 1 THEN ifnull(c.call, x'') END,
+  CASE WHEN g.n IS NOT NULL OR j.role = 1 THEN ifnull({CALL}, x'') END,
   g.asker, g.opened_at, g.answered_by, g.answered_at, CASE WHEN j.parked IS NOT NULL THEN ifnull(h.id, 0) END, j.n
 FROM ({source}) s
 CROSS JOIN jobs j ON j.n = s.n
 LEFT JOIN lanes l ON l.n = j.lane
-LEFT JOIN calls c ON c.n = j.n
+{JOIN_CALL}
 LEFT JOIN workers w ON w.n = j.worker
 LEFT JOIN jobs o ON o.n = j.parent
 LEFT JOIN attempts a ON a.rowid = CASE WHEN j.status IN (0, 3) THEN {_LAST_ERROR} END

@@ -1,4 +1,4 @@
-"""Cache the lanes of a writing connection between transactions, and draw from its counters."""
+"""Cache the lanes of a writing connection between transactions."""
 
 from __future__ import annotations
 
@@ -72,12 +72,3 @@ class Lanes:
             del self._by_name[row.lane]
             del self._by_number[row.n]
         self._new.clear()
-
-    # -- counters
-
-    def reserve(self, connection: sqlite3.Connection, counter: str, count: int) -> int:
-        """Reserve ``count`` numbers, and return the one before the first."""
-        row = connection.execute(
-            "UPDATE counters SET value = value + ? WHERE name = ? RETURNING value - ?", (count, counter, count)
-        ).fetchone()
-        return row[0]

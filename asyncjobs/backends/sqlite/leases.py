@@ -18,7 +18,7 @@ _FRESH = 16
 def register(connection: sqlite3.Connection, row: tuple[Any, ...], lease: int, monotonic: int) -> int:
     """Insert a worker, and return its number."""
     number: int = connection.execute(
-        "UPDATE counters SET value = value + 1 WHERE name = 'worker' RETURNING value"
+        "UPDATE marks SET value = value + 1 WHERE name = 'worker' RETURNING value"
     ).fetchone()[0]
     connection.execute(
         "INSERT INTO workers(n, name, slots, queues, host, boot, pid_namespace, pid, process_start, registered_at, "

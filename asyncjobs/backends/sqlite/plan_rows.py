@@ -14,6 +14,7 @@ from asyncjobs.backends.sqlite import gates
 from asyncjobs.backends.sqlite.connection_cache import ConnectionCache
 from asyncjobs.backends.sqlite.moments import Clocks
 from asyncjobs.backends.sqlite.operations import INLINE_BYTES
+from asyncjobs.backends.sqlite.payloads import CALL, JOIN_CALL, JOIN_RESULT, RESULT
 from asyncjobs.backends.sqlite.rows import STATE_COLUMNS, UNREADABLE_SEQ, state_from_row
 from asyncjobs.core.state import EdgeRow, GateState, JobState, Role
 from asyncjobs.models import EdgeState
@@ -152,22 +153,20 @@ class Rows:
 
     def call(self, n: int) -> bytes | None:
         """Read a call."""
-        return self._value("call", "calls", n)
+        return self._value(CALL, JOIN_CALL, n)
 
     def result(self, n: int) -> bytes | None:
         """Read a result."""
-        return self._value("value", "results", n)
+        return self._value(RESULT, JOIN_RESULT, n)
 
-    def _value(self, column: str, table: str, n: int) -> bytes | None:
+    def _value(self, expression: str, join: str, n: int) -> bytes | None:
         """Read a value. Where rows are bounded, so are its bytes."""
-        small = (
-            f"SELECT length({column}), CASE WHEN length({column}) <= {INLINE_BYTES} THEN {column} END "
-            f"FROM {table} WHERE n = ?"
-        )
-        for size, value in self._all(self._execute(small, (n,))):
+        source = f"FROM jobs j {join} WHERE j.n = ?"
+        small = f"CASE WHEN length({expression}) <= {INLINE_BYTES} THEN {expression} END"
+        for size, value in self._all(self._execute(f"SELECT length({expression}), {small} {source}", (n,))):
             if size is not None and size > INLINE_BYTES:
                 if self._left < _ANY:
                     raise TooManyRowsError
-                (value,) = self._execute(f"SELECT {column} FROM {table} WHERE n = ?", (n,)).fetchone()
+                (value,) = self._execute(f"SELECT {expression} {source}", (n,)).fetchone()
             return value if type(value) is bytes else None
         return None

@@ -15,6 +15,7 @@ from msgspec import json
 
 from asyncjobs.backends.sqlite.job_pages import ids_as_json
 from asyncjobs.backends.sqlite.job_rows import parse_status
+from asyncjobs.backends.sqlite.numbers import LAST_JOB
 from asyncjobs.backends.sqlite.operations import Clear, Operation, Remove
 from asyncjobs.backends.sqlite.removal import Removed
 from asyncjobs.core.retention import Components, refusal, take_batch
@@ -45,7 +46,7 @@ _PAUSE = 0.005
 _OLDEST = """
 SELECT j.finished_at, j.n FROM jobs j
 WHERE j.finished_at < ? AND (j.finished_at, j.n) > (?, ?) ORDER BY j.finished_at, j.n LIMIT ?"""
-_NEWEST = "SELECT value FROM counters WHERE name = 'job'"
+_NEWEST = f"SELECT {LAST_JOB}"
 _LEFT_OVER = "SELECT EXISTS (SELECT 1 FROM removed) OR EXISTS (SELECT 1 FROM outdated)"
 _NAMED = "SELECT j.n, j.finished_at FROM json_each(?) k CROSS JOIN jobs j ON j.id = k.value"
 _ONE = "SELECT id, status FROM jobs WHERE n = ?"

@@ -25,6 +25,8 @@ from asyncjobs.backends.sqlite.job_rows import (
     select_jobs,
 )
 from asyncjobs.backends.sqlite.moments import read_clocks
+from asyncjobs.backends.sqlite.numbers import LAST_EVENT
+from asyncjobs.backends.sqlite.payloads import CALL, INJECTS, JOIN_CALL, JOIN_RESULT, RESULT
 from asyncjobs.backends.sqlite.readers import Readers
 from asyncjobs.backends.sqlite.steps import StepReads
 from asyncjobs.backends.sqlite.suspects import PresentWorker, is_alive
@@ -77,11 +79,11 @@ _READY = (
 )
 _RESULTS = f"""
 SELECT j.n, j.id, j.status, l.function, j.because, j.attempt, j.interruptions, a.error_type, a.message, a.traceback,
-  a.kind, g.answered_by, length(r.value), CASE WHEN length(r.value) <= {_SMALL} THEN r.value END
+  a.kind, g.answered_by, length({RESULT}), CASE WHEN length({RESULT}) <= {_SMALL} THEN {RESULT} END
 FROM json_each(?) k
 CROSS JOIN jobs j ON j.id = k.value
 LEFT JOIN lanes l ON l.n = j.lane
-LEFT JOIN results r ON r.n = j.n AND j.status = 2
+{JOIN_RESULT}
 LEFT JOIN attempts a ON a.rowid = CASE WHEN j.status = 3 THEN {LAST_ATTEMPT} END
 LEFT JOIN gates g ON g.n = CASE WHEN j.role IS NOT NULL THEN j.n END"""
 _RESULT = "SELECT value FROM results WHERE n = ?"
@@ -97,9 +99,9 @@ SELECT j.attempt, w.name, j.started_at, CASE j.status WHEN 2 THEN j.finished_at 
 FROM jobs j LEFT JOIN workers w ON w.n = j.worker
 WHERE j.id = ? AND (j.status = 1 OR (j.status = 2 AND j.attempt > 0))
 ORDER BY 1"""
-_CALL = """
-SELECT l.function, c.call, c.injects FROM json_each(?) k CROSS JOIN jobs j ON j.id = k.value
-CROSS JOIN lanes l ON l.n = j.lane CROSS JOIN calls c ON c.n = j.n"""
+_CALL = f"""
+SELECT l.function, {CALL}, {INJECTS} FROM json_each(?) k CROSS JOIN jobs j ON j.id = k.value
+CROSS JOIN lanes l ON l.n = j.lane {JOIN_CALL}"""
 # Walks the completed jobs backwards by (status, n): to the first one beyond the bound, then again from the newest until
 # the limit or that one is reached. The unary plus keeps the walk on that index.
 _DURATIONS = f"""
@@ -125,7 +127,7 @@ OR EXISTS (
 )"""
 _LIMIT = "SELECT key, capacity, in_progress FROM limits WHERE key = ?"
 _LANES = "SELECT queue, function, owner FROM lanes ORDER BY n"
-_LAST = "SELECT value FROM counters WHERE name = 'event'"
+_LAST = f"SELECT {LAST_EVENT}"
 
 
 class Queries:

@@ -19,6 +19,8 @@ from typing import Any
 
 from msgspec import Struct, json
 
+from asyncjobs.backends.sqlite.numbers import keep_mark
+
 _STEP = 5000
 """Rows that one step deletes in a table."""
 _JOBS = 500
@@ -41,7 +43,7 @@ _OUTDATED = """
 SELECT s.n, length(s.value) FROM json_each(?) k CROSS JOIN jobs j ON j.n = k.value CROSS JOIN steps s ON s.job = j.n
 WHERE s.generation < j.steps_from"""
 _COUNT = """
-INSERT INTO counters(name, value) VALUES ('removed', ?)
+INSERT INTO marks(name, value) VALUES ('removed', ?)
 ON CONFLICT(name) DO UPDATE SET value = value + excluded.value"""
 _SOME_OF = "(SELECT k.value FROM json_each(?) k)"
 
@@ -69,8 +71,9 @@ def remove(connection: sqlite3.Connection, components: Sequence[Sequence[int]], 
         last = max(position or 0 for n, _, position in found if n in gone)
         numbers = _json(sorted(gone))
         connection.execute("INSERT INTO removed(n) SELECT value FROM json_each(?)", (numbers,))
+        keep_mark(connection, "job")
         connection.execute(f"DELETE FROM jobs WHERE n IN {_SOME_OF}", (numbers,))
-        connection.execute("UPDATE counters SET value = max(value, ?) WHERE name = 'pruned'", (last,))
+        connection.execute("UPDATE marks SET value = max(value, ?) WHERE name = 'pruned'", (last,))
         connection.execute(_COUNT, (len(gone),))
     return Removed([(n, job_id) for n, job_id, _ in found if n in gone], clear(connection))
 
@@ -84,6 +87,7 @@ def clear(connection: sqlite3.Connection) -> bool:
     numbers = _json(some)
     if delete_steps(connection, _STEPS, (numbers,)):
         return True
+    keep_mark(connection, "event")
     for sql in (
         f"DELETE FROM events WHERE position IN (SELECT e.position FROM events e WHERE e.job IN {_SOME_OF} LIMIT ?)",
         f"DELETE FROM edges WHERE (parent, child) IN "

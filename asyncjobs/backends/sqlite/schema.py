@@ -1,7 +1,7 @@
 """Define the tables, and migrate older files.
 
-Numbers of jobs and positions of events come from ``counters`` inside the transaction that uses them, so they are
-dense and in commit order. Status and wait codes are those of ``rows.py``.
+Numbers of jobs and positions of events follow the highest ones in their tables, inside the transaction that uses them,
+so they are dense and in commit order (``numbers.py``). Status and wait codes are those of ``rows.py``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from asyncjobs.exceptions import ConfigurationError, SchemaVersionError
 
 APPLICATION_ID = 0x61_4A_6F_62  # "aJob": distinguishes our files from other SQLite databases
-VERSION = 4
+VERSION = 5
 
 _V1 = """
 CREATE TABLE counters(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
@@ -202,10 +202,26 @@ CREATE TABLE gates(
 );
 """
 
+_V5 = """
+-- Numbers are taken from the tables, and a row here says only what is no longer in them: 'job' and 'event' are the
+-- highest numbers that were deleted, 'pruned' the highest position of a removed job. 'worker' and 'removed' count.
+-- Under this name, programs of older versions that still have the file open cannot write: each of their transitions
+-- counts in the table of the old name.
+ALTER TABLE counters RENAME TO marks;
+
+-- A small call and a small result stand in the row of their job (payloads.py). Larger ones stand beside it, as do all
+-- that older versions wrote: call IS NULL says that the call is in the table calls, with what belongs to it.
+ALTER TABLE jobs ADD COLUMN injects INTEGER;
+ALTER TABLE jobs ADD COLUMN isolation TEXT;
+ALTER TABLE jobs ADD COLUMN metadata TEXT;
+ALTER TABLE jobs ADD COLUMN call BLOB;
+ALTER TABLE jobs ADD COLUMN result BLOB;
+"""
+
 _OLD_TRACKER = frozenset({"id", "movie_id", "type", "status", "metadata", "output_path", "created_at", "updated_at"})
 """Columns of the table ``jobs`` in files of the old job tracker; ours has no ``movie_id``."""
 
-MIGRATIONS: dict[int, str] = {0: _V1, 1: _V2, 2: _V3, 3: _V4}
+MIGRATIONS: dict[int, str] = {0: _V1, 1: _V2, 2: _V3, 3: _V4, 4: _V5}
 """The script that leads to the next version, by version."""
 
 

@@ -7,13 +7,16 @@ which leaves everything as it was. If no other process uses the file, it may tak
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import time
 from contextlib import closing
+from pathlib import Path
 
-from asyncjobs.backends.sqlite.errors import get_code, translate
-from asyncjobs.backends.sqlite.files import StoreFile, open_connection
+from asyncjobs.backends.sqlite.errors import get_code, is_busy, translate
+from asyncjobs.backends.sqlite.files import PAGE_SIZE, StoreFile, open_connection, use_wal
+from asyncjobs.backends.sqlite.schema import VERSION, read_version
 from asyncjobs.config import SQLiteConfig
 from asyncjobs.exceptions import BackendError
 
@@ -43,6 +46,55 @@ def compact(config: SQLiteConfig, file: StoreFile, patience: float, stop: thread
                 raise _too_long(file.path, patience) from error
             raise translate(error, file.path) from error
     return max(0, before - after)
+
+
+def rebuild(config: SQLiteConfig, patience: float, stop: threading.Event) -> int | None:
+    """Compact a file that nobody has open, and give it pages of the size that new files have. Blocks as ``compact``.
+
+    Outside of WAL mode alone, VACUUM can change the size of pages, and the only connection alone can leave that mode. A
+    process that dies meanwhile leaves a journal, by which the next one that opens the file restores it.
+
+    :returns: the bytes by which it became smaller; None, and nothing was done, if its pages have that size already, it
+        is not of this schema version, or somebody has it open.
+    :raises BackendError: as ``compact``.
+    """
+    path = os.path.realpath(config.file)
+    if not os.path.isfile(path):
+        return None
+    uri = f"{Path(path).as_uri()}?mode=rw"
+    with closing(sqlite3.connect(uri, uri=True, timeout=0, isolation_level=None)) as alone:
+        try:
+            if read_version(alone, path) != VERSION or _page_size(alone) == PAGE_SIZE:
+                return None
+            before = _size(alone)
+            if not _is_alone(alone):
+                return None
+            try:
+                alone.execute(f"PRAGMA page_size = {PAGE_SIZE}")
+                _vacuum(alone, patience, stop)
+            finally:
+                use_wal(alone, path, config.busy_timeout)
+            return max(0, before - _size(alone))
+        except sqlite3.Error as error:
+            if is_busy(error):
+                return None  # somebody came in between
+            if get_code(error) == sqlite3.SQLITE_INTERRUPT:
+                raise _too_long(path, patience) from error
+            raise translate(error, path) from error
+
+
+def _is_alone(connection: sqlite3.Connection) -> bool:
+    """Leave WAL mode, which succeeds if there is no other connection."""
+    try:
+        return connection.execute("PRAGMA journal_mode = DELETE").fetchone()[0] == "delete"
+    except sqlite3.Error as error:
+        if is_busy(error):
+            return False
+        raise
+
+
+def _page_size(connection: sqlite3.Connection) -> int:
+    return connection.execute("PRAGMA page_size").fetchone()[0]
 
 
 def _write_back(connection: sqlite3.Connection) -> None:
