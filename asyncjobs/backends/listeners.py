@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
+from asyncjobs.backends.committed_events import CommittedEvents
 from asyncjobs.backends.values import Listener
-from asyncjobs.models import JobEvent
 from asyncjobs.safe_logging import SafeLogger
 
 
@@ -25,7 +25,7 @@ class Listeners:
     def _remove(self, key: object) -> None:
         self._kept.pop(key, None)
 
-    def notify(self, events: Sequence[JobEvent]) -> None:
+    def notify(self, events: CommittedEvents) -> None:
         """Call every listener with the events of a commit.
 
         A listener that another one removes meanwhile is skipped; one added meanwhile begins with the next commit.

@@ -7,12 +7,13 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from asyncjobs.backends.committed_events import CommittedEvents
 from asyncjobs.clock import to_datetime
 from asyncjobs.core.requests import AttemptRef, Question
 from asyncjobs.core.state import GateState, Stale
-from asyncjobs.models import Gate, Isolation, JobEvent, JobStatus
+from asyncjobs.models import Gate, Isolation, JobStatus
 
-Listener = Callable[[Sequence[JobEvent]], None]
+Listener = Callable[[CommittedEvents], None]
 
 
 class Seen(Struct):

@@ -10,6 +10,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from asyncjobs.backends.base import AttemptRef, JobBackend, NewJob
+from asyncjobs.backends.committed_events import CommittedEvents
 from asyncjobs.core.requests import AskedGate
 from asyncjobs.exceptions import BackendClosedError
 from asyncjobs.forks import fork_count
@@ -336,13 +337,8 @@ class Engine:
 
         self._beside.start_soon(run)
 
-    def _committed(self, events: Sequence[JobEvent]) -> None:
-        """Handle the events of a commit of this process: the worker first, then the caches, then readers."""
-        parts = self._life()
-        runner = parts.find_runner()
-        if runner is not None:
-            runner.committed(events)
-        parts.committed(events)
+    def _committed(self, events: CommittedEvents) -> None:
+        self._life().committed(events)
 
     def open_backend(self) -> JobBackend:
         """Return the store, for callers that are allowed to use it: see ``parts``."""

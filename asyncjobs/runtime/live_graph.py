@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from asyncjobs.backends.base import JobBackend, NewJob
+from asyncjobs.backends.committed_events import CommittedEvents
 from asyncjobs.clock import Clock
 from asyncjobs.core.dag import JobDAG, find_cycle
 from asyncjobs.daemon_threads import in_thread
 from asyncjobs.exceptions import CyclicDependencyError
-from asyncjobs.models import JobEvent
 from asyncjobs.runtime.loops import look_forever
 from asyncjobs.runtime.outages import Outage
 from asyncjobs.safe_logging import SafeLogger
@@ -78,13 +78,12 @@ class LiveGraph:
         for job_id in job_ids:
             self.dag.discard(job_id)
 
-    def remove_terminal(self, events: Sequence[JobEvent]) -> None:
+    def remove_terminal(self, events: CommittedEvents) -> None:
         """Remove jobs that became terminal."""
         if self._dag is None or not self._dag.graph:
             return
-        for event in events:
-            if event.status is not None and event.status.terminal:
-                self._dag.discard(event.job_id)
+        for job_id, _ in events.ended:
+            self._dag.discard(job_id)
 
     def remove(self, job_ids: Sequence[str]) -> None:
         """Forget jobs that were removed."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from typing import Any
 
-from asyncjobs.models import EventType, JobEvent, JobStatus
+from asyncjobs.backends.committed_events import CommittedEvents
+from asyncjobs.models import EventType, JobStatus
 
 KEPT = 1000
 """The latest failed and cancelled jobs, whose callables are kept for ``retry_job``."""
@@ -83,14 +84,14 @@ class LocalCallables:
 
     # -- letting go
 
-    def committed(self, events: Sequence[JobEvent]) -> None:
+    def committed(self, events: CommittedEvents) -> None:
         """Handle the events of a commit of this process."""
         if self._by_job:
-            for event in events:
-                if event.status is not None and event.job_id in self._by_job:
+            for job_id, event in events.changes:
+                if event.status is not None and job_id in self._by_job:
                     if event.type == EventType.SUBMITTED:
-                        self._began(event.job_id)
-                    self._became(event.job_id, event.status)
+                        self._began(job_id)
+                    self._became(job_id, event.status)
 
     def _began(self, job_id: str) -> None:
         """Keep the callable of a new job: one that had this id was removed, and its callable with it."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from asyncjobs.backends.base import AttemptEnd, AttemptRef, ClaimRequest, ClaimResult, Finished, JobBackend, Stale
+from asyncjobs.backends.committed_events import CommittedEvents
 from asyncjobs.clock import Clock
 from asyncjobs.exceptions import BackendError
-from asyncjobs.models import EventType, JobEvent, JobStatus, OutcomeKind
+from asyncjobs.models import EventType, JobStatus, OutcomeKind
 from asyncjobs.plurals import counted
 from asyncjobs.runtime import job_log
 from asyncjobs.runtime.attempt import failure
@@ -176,18 +177,17 @@ class OutcomeWriter:
         self._patient = self._again = True
         self._queued.notify()
 
-    def committed(self, events: Sequence[JobEvent]) -> None:
+    def committed(self, events: CommittedEvents) -> None:
         """Note what a commit of this process made final, before its waiters are woken, and keep results."""
         if not self._unwritten:
             return
         completed: dict[str, Completed] = {}
-        for event in events:
-            if event.status is not None and event.status.terminal:
-                self._unwritten.pop(event.job_id, None)
+        for job_id, event in events.ended:
+            self._unwritten.pop(job_id, None)
             if event.type == EventType.COMPLETED:
-                attempt, result = self._in_flight.get(event.job_id, _NONE)
+                attempt, result = self._in_flight.get(job_id, _NONE)
                 if attempt == event.attempt:
-                    completed[event.job_id] = result
+                    completed[job_id] = result
         if completed:
             self._results.put_all(completed)
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from msgspec import Struct
 
 from asyncjobs.backends.base import JobBackend
+from asyncjobs.backends.committed_events import CommittedEvents
 from asyncjobs.clock import Clock
 from asyncjobs.config import BackendConfig, DaemonConfig
-from asyncjobs.models import JobEvent
 from asyncjobs.runtime.actions import Actions
 from asyncjobs.runtime.deadlines import Deadlines
 from asyncjobs.runtime.events.log_tail import LogTail
@@ -145,8 +145,11 @@ class Parts:
         runner = self.find_runner()
         return None if runner is None else runner.executor
 
-    def committed(self, events: Sequence[JobEvent]) -> None:
-        """Handle the events of a commit of this process: caches first, then readers."""
+    def committed(self, events: CommittedEvents) -> None:
+        """Handle the events of a commit of this process: the worker first, then the caches, then readers."""
+        runner = self.find_runner()
+        if runner is not None:
+            runner.committed(events)
         self._functions.local.committed(events)
         self._graph.remove_terminal(events)
         self.tail.committed(events)

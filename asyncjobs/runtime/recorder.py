@@ -11,9 +11,10 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 
 from asyncjobs.backends.base import AttemptEnd, AttemptRef, ClaimResult, JobBackend
+from asyncjobs.backends.committed_events import CommittedEvents
 from asyncjobs.clock import Clock
 from asyncjobs.exceptions import BackendError
-from asyncjobs.models import BodyEvent, JobEvent, Outcome, OutcomeKind
+from asyncjobs.models import BodyEvent, Outcome, OutcomeKind
 from asyncjobs.plurals import counted
 from asyncjobs.runtime.attempt import RunningAttempt
 from asyncjobs.runtime.claims import Claims
@@ -99,7 +100,7 @@ class Recorder:
         """Return whether an attempt of this job has ended, and its outcome is not confirmed by the store."""
         return self.outcomes.has(job_id) or any(r.job.attempt.job_id == job_id for r, _ in self._waiting)
 
-    def committed(self, events: Sequence[JobEvent]) -> None:
+    def committed(self, events: CommittedEvents) -> None:
         """Handle the events of a commit of this process, before their waiters are woken."""
         self.outcomes.committed(events)
 

@@ -11,11 +11,12 @@ import anyio
 from anyio.abc import TaskGroup
 
 from asyncjobs.backends.base import AttemptEnd, AttemptRef, ClaimedJob, ClaimResult, JobBackend
+from asyncjobs.backends.committed_events import CommittedEvents
 from asyncjobs.clock import Clock
 from asyncjobs.config import DaemonConfig
 from asyncjobs.core.state import SECOND
 from asyncjobs.exceptions import BackendError
-from asyncjobs.models import EventType, Job, JobEvent, Outcome, OutcomeKind
+from asyncjobs.models import EventType, Job, Outcome, OutcomeKind
 from asyncjobs.plurals import counted
 from asyncjobs.runtime.attempts import Attempts
 from asyncjobs.runtime.bodies import Bodies
@@ -182,13 +183,13 @@ class Runner:
                 if self.config.unrunnable_after is not None:
                     beats.start_soon(Unrunnable(self._backend, self.config.unrunnable_after, self._clock).run)
 
-    def committed(self, events: Sequence[JobEvent]) -> None:
+    def committed(self, events: CommittedEvents) -> None:
         """Handle the events of a commit of this process, before their waiters are woken."""
         self.recorder.committed(events)
-        for event in events:
+        for job_id, event in events.changes:
             if event.type == EventType.CANCEL_REQUESTED:
-                self.executor.request_cancel(event.job_id, event.attempt)
-        if self.slots.free and not self.slots.reserved and any(event.status is not None for event in events):
+                self.executor.request_cancel(job_id, event.attempt)
+        if self.slots.free and not self.slots.reserved and any(event.status is not None for _, event in events.changes):
             # Another user of the backend object may have made a job ready. A pending claim will find it; with every
             # slot taken, the next outcome is sent with a claim.
             self.scheduler.nudge()

@@ -17,7 +17,8 @@ from asyncjobs.plurals import counted
 from asyncjobs.runtime.attempt import RunningAttempt
 from asyncjobs.runtime.awaited_gates import AwaitedGates
 from asyncjobs.runtime.context import JobContext, find_current_job
-from asyncjobs.runtime.events.log_tail import ANY_JOB, Expectation, LogTail
+from asyncjobs.runtime.events.expectations import ANY_JOB, Expectation
+from asyncjobs.runtime.events.log_tail import LogTail
 from asyncjobs.runtime.executor import Executor
 from asyncjobs.runtime.lending import BodyStopped, WaitElsewhere
 from asyncjobs.runtime.reasons import why

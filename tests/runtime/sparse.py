@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
 from msgspec.structs import replace
 
-from asyncjobs import ConfigurationError, JobEvent, MemoryBackend
+from asyncjobs import ConfigurationError, MemoryBackend
 from asyncjobs.backends.base import Listener
+from asyncjobs.backends.committed_events import CommittedEvents
 from asyncjobs.models import EventPage
 from asyncjobs.runtime.events.log_pages import well_formed
 
@@ -31,8 +32,8 @@ class Sparse(MemoryBackend):
         return self._positions[dense]
 
     def add_listener(self, listener: Listener) -> Callable[[], None]:
-        def unplaced(events: Sequence[JobEvent]) -> None:
-            listener([replace(event, cursor="") for event in events])
+        def unplaced(events: CommittedEvents) -> None:
+            listener(CommittedEvents.of([replace(event, cursor="") for event in events]))
 
         return super().add_listener(unplaced)
 

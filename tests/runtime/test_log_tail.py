@@ -6,16 +6,18 @@ The seeded defects show that the rules are needed: a publisher without them lose
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager, nullcontext
 from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
+from msgspec.structs import replace
 
 from asyncjobs import JobEvent, MemoryBackend
-from asyncjobs.backends.base import NewJob
+from asyncjobs.backends.base import Listener, NewJob
+from asyncjobs.backends.committed_events import CommittedEvents
 from asyncjobs.clock import SystemClock
 from asyncjobs.core.commands import enqueue
 from asyncjobs.core.retry import RetryPolicy
@@ -40,12 +42,12 @@ class Log(MemoryBackend):
     def __init__(self, rng: random.Random) -> None:
         super().__init__()
         self.rng = rng
-        self.notified: list[Callable[[Sequence[JobEvent]], None]] = []
+        self.notified: list[Listener] = []
         self.count = 0
 
         self.add_listener(self.notify)
 
-    def notify(self, events: Sequence[JobEvent]) -> None:
+    def notify(self, events: CommittedEvents) -> None:
         for listener in self.notified:
             listener(events)
 
@@ -153,27 +155,39 @@ async def test_every_reader_sees_every_event_once_whoever_wrote_it(anyio_backend
 class PushesWithoutLooking(LogTail):
     """Defect: own commits are pushed although something before them was not read yet."""
 
-    def committed(self, events: Sequence[JobEvent]) -> None:
-        self._wake(events)
+    def committed(self, events: CommittedEvents) -> None:
         if self.listened_to and self._tail is not None:
-            self._tail = events[-1].cursor
+            self._tail = str(events.last)
             self._push(events)
         elif self.listened_to:
             self.changed()
 
 
-class PushesWhileReading(LogTail):
-    """Defect: contiguous or not is asked, but not whether a read is under way that will bring the same events."""
+class PushesPagesWhole(LogTail):
+    """Defect: a page is passed on as it is, although own commits have moved the tail since it was asked for."""
 
-    def committed(self, events: Sequence[JobEvent]) -> None:
-        self._wake(events)
-        if not self.listened_to:
-            self._begin_at(None)
-        elif self._tail is None or int(events[0].cursor) != int(self._tail) + 1:
-            self.changed()
-        else:
-            self._tail = events[-1].cursor
-            self._push(events)
+    def _pass_on_page(self, page: EventPage, tail: int) -> None:
+        super()._pass_on_page(page, int(page.events[0].cursor) - 1 if page.events else tail)
+
+
+class ForgetsWhatItKeeps(LogTail):
+    """Defect: of the own commits that are kept, those that a page has not brought are not passed on."""
+
+    def _pass_on_page(self, page: EventPage, tail: int) -> None:
+        if self._own:
+            page = replace(page, cursor=str(max(int(page.cursor), self._own[-1].last)))
+        super()._pass_on_page(page, tail)
+
+
+class PassesOnNothingKept(LogTail):
+    """Defect: own commits that do not continue the tail are dropped, and not read either."""
+
+    def _read_own(self) -> None:
+        self._own.clear()
+
+    def changed(self) -> None:
+        if not self._own:
+            super().changed()
 
 
 async def test_a_filter_that_raises_costs_its_subscriber_the_buffer_and_nobody_else(anyio_backend: str) -> None:
@@ -209,6 +223,9 @@ class GoesLiveLate(LogTail):
         finally:
             self.forget(keep)
         return subscription
+
+
+DEFECTS = [PushesWithoutLooking, PushesPagesWhole, ForgetsWhatItKeeps, PassesOnNothingKept, GoesLiveLate]
 
 
 async def raw_readers_agree(kind: type[LogTail], seed: int, store: Callable[[random.Random], Log] = Log) -> bool:
@@ -252,7 +269,9 @@ async def test_a_subscription_gets_every_event_after_the_moment_it_went_live(any
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-@pytest.mark.parametrize("defect", [PushesWithoutLooking, PushesWhileReading, GoesLiveLate])
+@pytest.mark.parametrize(
+    "defect", [PushesWithoutLooking, PushesPagesWhole, ForgetsWhatItKeeps, PassesOnNothingKept, GoesLiveLate]
+)
 async def test_a_seeded_defect_is_caught(defect: type[LogTail], anyio_backend: str) -> None:
     for seed in range(25):
         if not await raw_readers_agree(defect, seed):

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from asyncjobs import JobEvent, JobStatus
+from asyncjobs.backends.committed_events import CommittedEvents
 from asyncjobs.runtime import local_callables
 from asyncjobs.runtime.local_callables import LocalCallables
 
@@ -25,6 +26,10 @@ def event(job_id: str, status: JobStatus | None) -> JobEvent:
     return JobEvent("1", job_id, 1, "x", datetime.now(UTC), 1, status)
 
 
+def told(callables: LocalCallables, *events: JobEvent) -> None:
+    callables.committed(CommittedEvents.of(events))
+
+
 def kept(*ids: str) -> LocalCallables:
     callables = LocalCallables()
     for job_id in ids:
@@ -36,7 +41,7 @@ def kept(*ids: str) -> LocalCallables:
 @pytest.mark.parametrize(("status", "there"), [(s, s not in (COMPLETED, SKIPPED)) for s in JobStatus])
 def test_it_goes_when_its_job_completes_or_is_skipped(status: JobStatus, there: bool) -> None:
     committed, seen = kept("a"), kept("a")
-    committed.committed([event("a", None), event("other", COMPLETED), event("a", status)])
+    told(committed, event("a", None), event("other", COMPLETED), event("a", status))
     seen.seen(["a"], {"a": status})
     for callables in (committed, seen):
         assert (callables.get("a") is one) is there
@@ -54,10 +59,10 @@ def test_it_goes_when_its_job_is_removed() -> None:
 def test_of_failed_and_cancelled_jobs_the_last_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local_callables, "KEPT", 3)
     callables = kept(*"abcdef")
-    callables.committed([event(job_id, FAILED if job_id in "ace" else CANCELLED) for job_id in "abcde"])
+    told(callables, *[event(job_id, FAILED if job_id in "ace" else CANCELLED) for job_id in "abcde"])
     assert [job_id for job_id in "abcdef" if callables.get(job_id)] == list("cdef")
-    callables.committed([event("c", PENDING)])  # retried: it does not count any more, and is not let go
-    callables.committed([event("f", FAILED), event("c", PENDING), event("c", FAILED)])
+    told(callables, event("c", PENDING))  # retried: it does not count any more, and is not let go
+    told(callables, event("f", FAILED), event("c", PENDING), event("c", FAILED))
     assert [job_id for job_id in "abcdef" if callables.get(job_id)] == list("cef")
 
 
@@ -74,13 +79,13 @@ def test_a_refused_submission_leaves_the_callable_of_the_job_that_has_the_id() -
 
 def test_the_id_of_a_removed_job_may_be_given_again() -> None:
     callables = kept("a")
-    callables.committed([event("a", FAILED)])
+    told(callables, event("a", FAILED))
     callables.add("a", two)
     assert callables.get("a") is two
     callables.stored(["a"])
     assert callables.get("a") is two
     again = kept("a")
-    again.committed([event("a", FAILED)])
+    told(again, event("a", FAILED))
     again.add("a", two)
     again.refused(["a"])  # it was not removed: that one may be retried
     assert again.get("a") is one

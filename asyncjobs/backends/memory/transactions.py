@@ -10,6 +10,7 @@ from typing import TypeVar
 from msgspec import msgpack
 
 from asyncjobs.backends.base import ClaimRequest, ClaimResult
+from asyncjobs.backends.committed_events import CommittedEvents
 from asyncjobs.backends.listeners import Listeners
 from asyncjobs.backends.memory.queries import Queries
 from asyncjobs.backends.memory.tables import Tables
@@ -45,7 +46,7 @@ class Transactions:
         claims = ClaimResult() if claim is None else self._claim(plan, claim)
         events = self._tables.append(plan.events)
         if events:
-            self._listeners.notify(events)
+            self._listeners.notify(CommittedEvents.of(events))
         return result, claims
 
     def _write(self, plan: Plan) -> None:

@@ -34,6 +34,7 @@ from asyncjobs.backends.base import (
     Stale,
     WorkerLease,
 )
+from asyncjobs.backends.committed_events import CommittedEvents
 from asyncjobs.backends.group_commits import GroupMember, Membership
 from asyncjobs.backends.listeners import Listeners
 from asyncjobs.backends.sqlite import operations as ops
@@ -65,7 +66,6 @@ from asyncjobs.host import this_process
 from asyncjobs.models import (
     BodyEvent,
     JobError,
-    JobEvent,
     JobStatus,
     WorkerInfo,
 )
@@ -168,7 +168,7 @@ class SQLiteBackend(CheckedArguments, ReadingBackend):
         """Notify ``listener`` on the loop after each group commit, before its callers continue."""
         return self._listeners.add(listener)
 
-    def _committed(self, events: Sequence[JobEvent]) -> None:
+    def _committed(self, events: CommittedEvents) -> None:
         self._checkpointer.nudge()
         self._listeners.notify(events)
 

@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
 from typing import Any, TypeVar
 
 from msgspec import Struct, msgpack
 
 from asyncjobs.backends.base import AttemptRef, ClaimResult, Finished, WorkerLease
+from asyncjobs.backends.committed_events import NO_EVENTS, CommittedEvents
 from asyncjobs.backends.sqlite import claims, gates, leases, numbers, removal, steps
 from asyncjobs.backends.sqlite import operations as ops
 from asyncjobs.backends.sqlite.connection_cache import ConnectionCache
@@ -35,6 +35,7 @@ from asyncjobs.core.gates import is_open
 from asyncjobs.core.lifecycle import LOCAL_JOB_LOST
 from asyncjobs.core.plan import Plan
 from asyncjobs.core.requests import AskedGate, Forget
+from asyncjobs.core.state import JobState, NewEvent
 from asyncjobs.exceptions import JobNotFoundError, JobProcessorError
 from asyncjobs.models import JobEvent, JobStatus, WaitsFor
 from asyncjobs.safe_logging import SafeLogger
@@ -62,7 +63,7 @@ class Committed(Struct, frozen=True):
     """The answer (or error) of each operation, in order, and the events that were stored."""
 
     answers: Sequence[Any]
-    events: Sequence[JobEvent]
+    events: CommittedEvents
 
 
 def commit(
@@ -125,7 +126,7 @@ class _Transaction:
         self.plan = Plan(self.rows, moment.clocks.now)
         self.answers: list[Any] = [None] * len(operations)
         self.claims = claims.Claiming(connection, self.plan, self.rows, lanes, cache, moment.clocks)
-        self.stored: list[JobEvent] = []
+        self.stored: CommittedEvents = NO_EVENTS
         self._numbers = self._fresh_numbers()
         self._unfinished: list[Forget] = []
         self._found: dict[str, tuple[int, int]] = {}
@@ -334,24 +335,9 @@ class _Transaction:
         jobs = [plan[n] for n, _ in plan.events]
         data = [None if not event.data else msgpack.encode(event.data) for _, event in plan.events]
         write_events(self.connection, plan.events, [job.group for job in jobs], data, first)
-        moments: dict[int, datetime] = {}  # most events of a transaction have the same moment
-        for position, (job, (_, event)) in enumerate(zip(jobs, plan.events, strict=True), start=first + 1):
-            at = moments.get(event.at)
-            if at is None:
-                at = moments[event.at] = to_datetime(event.at)
-            self.stored.append(
-                JobEvent(
-                    str(position),
-                    job.id,
-                    event.seq,
-                    event.type,
-                    at,
-                    event.attempt,
-                    event.status,
-                    job.group,
-                    event.data or {},
-                )
-            )
+        stored = [event for _, event in plan.events]
+        changes = [(job.id, event) for job, event in zip(jobs, stored, strict=True)]
+        self.stored = CommittedEvents(changes, first + 1, lambda: _make_events(jobs, stored, first + 1))
 
     # -- answers
 
@@ -366,6 +352,24 @@ class _Transaction:
             more = any(change is left for left in self._unfinished for change in operation.changes)
             self.answers[i] = (self.answers[i], more)
         return self.answers
+
+
+def _make_events(jobs: Sequence[JobState], stored: Sequence[NewEvent], first: int) -> list[JobEvent]:
+    moments = {at: to_datetime(at) for at in {event.at for event in stored}}  # most have the same moment
+    return [
+        JobEvent(
+            str(position),
+            job.id,
+            event.seq,
+            event.type,
+            moments[event.at],
+            event.attempt,
+            event.status,
+            job.group,
+            event.data or {},
+        )
+        for position, (job, event) in enumerate(zip(jobs, stored, strict=True), start=first)
+    ]
 
 
 # -- phases

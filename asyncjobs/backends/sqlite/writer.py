@@ -22,6 +22,7 @@ from typing import Any
 
 import anyio
 
+from asyncjobs.backends.committed_events import NO_EVENTS, CommittedEvents
 from asyncjobs.backends.sqlite.commit import Committed, Hook, Moment, commit, no_hook
 from asyncjobs.backends.sqlite.connection_cache import ConnectionCache
 from asyncjobs.backends.sqlite.errors import is_busy, is_undecodable, lenient_text, locked_message, translate
@@ -35,7 +36,6 @@ from asyncjobs.config import SQLiteConfig
 from asyncjobs.daemon_threads import in_thread
 from asyncjobs.exceptions import BackendClosedError, BackendConnectionError
 from asyncjobs.host import boot_number, this_process
-from asyncjobs.models import JobEvent
 from asyncjobs.plurals import counted
 from asyncjobs.safe_logging import SafeLogger
 
@@ -63,7 +63,7 @@ class Writer:
         clock: Clock,
         *,
         file: StoreFile,
-        committed: Callable[[Sequence[JobEvent]], None],
+        committed: Callable[[CommittedEvents], None],
         hook: Hook = no_hook,
     ) -> None:
         self._connection = connection
@@ -275,9 +275,9 @@ class Writer:
             return [self._retry_busy(group)]
         except Exception as error:
             if len(group) == 1:
-                return [(group, Committed([self._explain(error, group[0])], ()))]
+                return [(group, Committed([self._explain(error, group[0])], NO_EVENTS))]
             if is_busy(error):
-                return [(group, Committed([self._explain(error, operation) for operation in group], ()))]
+                return [(group, Committed([self._explain(error, operation) for operation in group], NO_EVENTS))]
         # One operation of this group cannot be done, and failed the whole group: one by one, it fails alone.
         results: list[tuple[Sequence[Operation], Committed]] = []
         for operation in group:
@@ -299,7 +299,7 @@ class Writer:
                 time.sleep(min(left, delay * random.uniform(0.5, 1.0)))
                 group = self._without_withdrawn(group)
                 if not group:
-                    return (), Committed((), ())
+                    return (), Committed((), NO_EVENTS)
 
     def _without_withdrawn(self, group: Sequence[Operation]) -> Sequence[Operation]:
         """Return the operations of an uncommitted group that are still wanted; release the callers of the others."""

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TypeVar
 
 from msgspec import msgpack
 
+from asyncjobs.backends.committed_events import CommittedEvents
 from asyncjobs.backends.listeners import Listeners
 from asyncjobs.backends.sqs import batches, payloads, rows, writing
 from asyncjobs.backends.sqs.denials import Denials
@@ -160,13 +162,18 @@ class Transitions:
         """Notify the listeners, and the log, of events that were stored."""
         if events:
             self._stored(events)
-            self._listeners.notify([shown(row, event) for row, event in events])
+            changes = [(row.id, event) for row, event in events]
+            self._listeners.notify(CommittedEvents(changes, None, partial(_show_all, events)))
 
     async def pause(self, refusals: int) -> None:
         """Wait a little before a command that others keep refusing."""
         if refusals > 2:
             longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** (refusals - 2))
             await self.clock.pause(longest * (0.5 + random.random() / 2))
+
+
+def _show_all(events: Sequence[tuple[Row, NewEvent]]) -> list[JobEvent]:
+    return [shown(row, event) for row, event in events]
 
 
 def shown(row: Row, event: NewEvent) -> JobEvent:

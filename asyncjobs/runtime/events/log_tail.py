@@ -1,13 +1,15 @@
 """Follow the stored log once per process, for any number of listeners.
 
 Listeners get events in the log's order, each read from the log or committed by this process. The events of a commit of
-this process are passed on directly only if they continue the tail; otherwise the tail reads the log until it has missed
-nothing. A store without the capability ``"dense_log"`` cannot determine whether they do: then every commit makes the
-tail read. The tail never waits for a subscriber: one that does not keep up loses its buffer, and reads the log itself.
+this process are passed on directly, at once if they continue the tail; otherwise they are kept until the tail has read
+what lies before them. A store without the capability ``"dense_log"`` cannot determine whether they do: then every
+commit makes the tail read. The tail never waits for a subscriber: one that does not keep up loses its buffer, and reads
+the log itself.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, TypeVar
 
@@ -15,10 +17,12 @@ import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from asyncjobs.backends.base import JobBackend
+from asyncjobs.backends.committed_events import CommittedEvents
 from asyncjobs.clock import Clock
 from asyncjobs.core.state import SECOND
 from asyncjobs.exceptions import BackendClosedError
-from asyncjobs.models import JobEvent
+from asyncjobs.models import TERMINAL, EventPage, JobEvent
+from asyncjobs.runtime.events.expectations import ANY_JOB, Expectation
 from asyncjobs.runtime.events.rounds import Rounds
 from asyncjobs.runtime.loops import look_forever
 from asyncjobs.runtime.outages import Outage
@@ -34,6 +38,8 @@ LOOK_EVERY = 30.0
 _PAGE = 500
 NEVER = str(2**63 - 1)
 """A position that no event has."""
+_MOST_KEPT = 64
+"""Commits of this process that are kept while what lies before them is read; with more, they are read, too."""
 BUFFER = 4096
 """Unread events that a subscription holds, also those of a pause (``rounds``); with more, it has to read the log."""
 
@@ -160,53 +166,6 @@ class Subscription:
         self._publications.close()
 
 
-class Expectation:
-    """Jobs that a caller waits for, and those of them that have become terminal since.
-
-    :param closed: whether the log is no longer followed.
-    """
-
-    def __init__(self, job_ids: Sequence[str], *, closed: bool = False) -> None:
-        self.job_ids = job_ids
-        self._closed = closed
-        self._ended: list[str] = []
-        self._signal = Wakeup()
-
-    def notify(self, job_id: str) -> None:
-        """Note that a job has become terminal, or must be looked up in the store."""
-        self._ended.append(job_id)
-        self._signal.notify()
-
-    def close(self) -> None:
-        """End every wait, because the log is no longer followed."""
-        self._closed = True
-        self._signal.notify()
-
-    async def wait(self) -> None:
-        """Wait until ``take`` has ids.
-
-        :raises BackendClosedError: the log is no longer followed.
-        """
-        while not self._ended:
-            if self._closed:
-                raise BackendClosedError
-            await self._signal.wait()
-
-    def take(self) -> list[str]:
-        """Take the ids that ended since the last call; perhaps early, perhaps twice: look at the store."""
-        ended, self._ended = self._ended, []
-        return ended
-
-    async def next(self) -> list[str]:
-        """Wait for ids that ended since the last call, and take them."""
-        await self.wait()
-        return self.take()
-
-
-ANY_JOB = ""
-"""The id by which an ``Expectation`` waits for every job that ends."""
-
-
 class LogTail:
     """Passes new events of the log on to listeners.
 
@@ -222,7 +181,8 @@ class LogTail:
         self._pushes = "dense_log" in backend.capabilities
         self._closed = False
         self._tail: str | None = None  # None: not followed, because there was no listener
-        self._newest = "0"
+        self._newest = 0
+        self._own: deque[CommittedEvents] = deque()  # kept until they continue the tail
         self._missed = False
         self._reading = False
         self._subscriptions: set[Subscription] = set()
@@ -241,22 +201,46 @@ class LogTail:
     @property
     def cursor(self) -> str | None:
         """The cursor of the last event that was passed on, or is about to be; None: not known."""
-        return None if self._tail is None else max(self._tail, self._newest, key=int)
+        return None if self._tail is None else str(max(int(self._tail), self._newest))
 
-    def committed(self, events: Sequence[JobEvent]) -> None:
+    def committed(self, events: CommittedEvents) -> None:
         """Pass on the events of a commit of this process, in order, before its callers continue. Never blocks."""
-        self._wake(events)  # an early wake-up is harmless: waiters look at the store
+        if self._waiters:
+            for job_id, _ in events.ended:
+                self.wake(job_id)  # an early wake-up is harmless: waiters look at the store
         if not self._pushes:
             self.changed()
             return
-        self._newest = events[-1].cursor
+        self._newest = events.last
         if not self.listened_to:
-            self._begin_at(events[-1].cursor)  # the next listener need not ask the store where the log ends
-        elif self._tail is None or self._missed or self._reading or int(events[0].cursor) != int(self._tail) + 1:
+            self._begin_at(str(events.last))  # the next listener need not ask the store where the log ends
+            return
+        self._own.append(events)
+        if self._tail is not None:
+            self._pass_on_own(int(self._tail))
+        elif len(self._own) > _MOST_KEPT:  # nobody has asked yet where the log ends
+            self._read_own()
+
+    def _pass_on_own(self, tail: int) -> None:
+        """Pass on those commits of this process that continue the tail; have read what lies before the next one."""
+        own = self._own
+        while own and own[0].first <= tail + 1:
+            events = own.popleft()
+            if events.first == tail + 1:
+                tail = events.last
+                self._tail = str(tail)
+                self._push(events)
+            elif events.last > tail:  # a page has ended within it
+                self._read_own()
+        if len(own) > _MOST_KEPT:
+            self._read_own()
+        elif own and not self._reading:  # a read that has begun may bring it
             self.changed()
-        else:
-            self._tail = events[-1].cursor
-            self._push(events)
+
+    def _read_own(self) -> None:
+        """Read the commits of this process, too: it is not known how they continue the tail, or there are too many."""
+        self._own.clear()
+        self.changed()
 
     def changed(self) -> None:
         """Note that another process may have added to the log."""
@@ -269,6 +253,7 @@ class LogTail:
     def _begin_at(self, tail: str | None) -> None:
         """Record that there is no listener: the next one begins here, or reads the end of the log from the store."""
         self._tail = tail
+        self._own.clear()
         self._missed = False
         self._begun += 1
 
@@ -320,6 +305,8 @@ class LogTail:
                     self._wake_waiters(job_id)
 
     async def _read_up(self) -> None:
+        if self._tail is not None:
+            self._pass_on_own(int(self._tail))
         while self._missed and self._tail is not None:
             self._missed = False
             self._reading = True  # commits of this process are covered by this read or by the next
@@ -334,18 +321,23 @@ class LogTail:
             if self._begun != begun:  # all listeners have left meanwhile, and new ones have begun at another position
                 self._missed = True
                 continue
-            self._tail = page.cursor
-            self._wake(page.events)
-            self._push(page.events)
+            self._pass_on_page(page, int(self._tail))
             if not page.end:
                 self._missed = True
 
-    def _wake(self, events: Sequence[JobEvent]) -> None:
-        if not self._waiters:
-            return
+    def _pass_on_page(self, page: EventPage, tail: int) -> None:
+        """Pass on the events of a page that are behind the tail: own commits may have moved it meanwhile."""
+        events = page.events
+        if events and int(events[0].cursor) <= tail:
+            events = [event for event in events if int(event.cursor) > tail]
         for event in events:
-            if event.status is not None and event.status.terminal:
+            if event.status in TERMINAL:
                 self.wake(event.job_id)
+        if int(page.cursor) > tail:
+            tail = int(page.cursor)
+            self._tail = page.cursor
+            self._push(events)
+        self._pass_on_own(tail)
 
     def _push(self, events: Sequence[JobEvent]) -> None:
         if events and self._subscriptions:
@@ -407,7 +399,7 @@ class LogTail:
             cursor = await self._backend.last_cursor()
             if self._tail is None:
                 self._tail = cursor
-                if self._missed:  # events were stored while the cursor was read
+                if self._missed or self._own:  # events were stored while the cursor was read
                     self._catch_up.notify()
 
     def forget(self, expectation: Expectation) -> None:
