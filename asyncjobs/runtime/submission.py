@@ -22,13 +22,10 @@ from asyncjobs.checks import is_a, listed, reading
 from asyncjobs.clock import from_datetime
 from asyncjobs.core import plain
 from asyncjobs.core.codec import (
-    bind_arguments,
     callable_label,
     describe_callable,
-    encode_arguments,
     is_async_callable,
     refuse_reserved_parameters,
-    too_large,
     wraps_async,
 )
 from asyncjobs.core.codec.adapted import heeds_stop
@@ -41,6 +38,7 @@ from asyncjobs.exceptions import ConfigurationError
 from asyncjobs.models import DEFAULT_QUEUE, NO_NAME, Dependency, Handle, Isolation, Limit
 from asyncjobs.requests import JobRequest
 from asyncjobs.runtime import callers
+from asyncjobs.runtime.call_templates import CallTemplates, encode_bound
 from asyncjobs.runtime.decorator import NO_OPTIONS, JobOptions, get_job_options
 from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.main_script import refuse_without_guard
@@ -60,8 +58,6 @@ _MAX_INTERRUPTIONS = 3
 _IDS = frozenset({"job_id", "job_ids", "depends_on", "id"})
 """Fields that accept a handle; in others, which name something else, a handle is a mistake."""
 _PLAIN_LISTS: frozenset[type] = frozenset({list, tuple})
-_UNKNOWN = (Handle,)
-"""Placeholders for values that exist only later."""
 
 
 class Optional(Handle):
@@ -92,6 +88,7 @@ class Submissions:
         self._functions = functions
         self._max_value_size = max_value_size
         self._checked: IdentityCache[bool] = IdentityCache()
+        self._templates = CallTemplates(max_value_size, self.new_id)
         self._random = random.Random()  # a separate generator: a program that seeds the global one must not repeat ids
 
     def new_id(self) -> str:
@@ -104,15 +101,19 @@ class Submissions:
 
         :raises SubmissionError: of the kind that fits. ConfigurationError: an option's value cannot work.
         """
+        job = self._templates.encode(request, new_id)
+        if job is None:
+            job = self._encode(request, owner, new_id)
+            self._templates.keep(request, job)
+        return job
+
+    def _encode(self, request: JobRequest, owner: str | None, new_id: str | None) -> NewJob:
         options = get_job_options(request.func)
         if options is not NO_OPTIONS:
             request = _with_defaults(request, options)
         callee = _callee(request, owner)
         func, name = callee.func, callee.name
-        bound_args, bound_kwargs = bind_arguments(func, callee.args, callee.kwargs, _UNKNOWN)
-        call = encode_arguments(func, bound_args, bound_kwargs, Handle)
-        if len(call.data) > self._max_value_size:
-            raise too_large("$.args", call.data, self._max_value_size, "pass")
+        bound, call = encode_bound(func, callee.args, callee.kwargs, self._max_value_size)
         isolation: Isolation = "thread"
         if request.isolation is not None:
             isolation = _isolation(request.isolation, name, local=request.local)
@@ -122,7 +123,7 @@ class Submissions:
         job_id = request.job_id
         dependencies: tuple[Dependency, ...] = ()
         if call.handles or type(request.depends_on) is not tuple or request.depends_on:
-            dependencies = _all_dependencies(request.depends_on, call.handles, (bound_args, bound_kwargs))
+            dependencies = _all_dependencies(request.depends_on, call.handles, bound)
         require = None if request.require is None else checked_require(request.require, len(dependencies))
         _check_choices(request)
         metadata = None if request.metadata is None else checked_metadata(request.metadata)
