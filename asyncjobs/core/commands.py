@@ -12,7 +12,8 @@ from msgspec.structs import replace
 
 from asyncjobs.core import edges, gates, lifecycle
 from asyncjobs.core.codec import same_call, same_function
-from asyncjobs.core.plan import Plan, Record
+from asyncjobs.core.plain_jobs import SUBMITTED, insert_plain, record
+from asyncjobs.core.plan import Plan
 from asyncjobs.core.requests import AttemptEnd, NewJob, StepChange
 from asyncjobs.core.state import SECOND, Change, EdgeRow, GateState, JobState, NewEvent, Role, Stale
 from asyncjobs.exceptions import (
@@ -27,13 +28,10 @@ from asyncjobs.models import (
     BodyEvent,
     Dependency,
     EdgeState,
-    EventType,
     JobError,
     JobStatus,
     WaitsFor,
 )
-
-_SUBMITTED = lifecycle.EVENT_TYPES[EventType.SUBMITTED]
 
 Existing = Callable[[int], tuple[str, bytes]]
 """Returns the function and the encoded call of a stored job, which ``if_exists="return"`` compares."""
@@ -55,6 +53,9 @@ def enqueue(
     :raises SubmissionError: one of its subclasses, by the cause; the plan is unchanged.
     :raises ConfigurationError: ``require`` is not from 1 to the number of dependencies; likewise.
     """
+    plain = insert_plain(plan, jobs, numbers) if parent is None else None
+    if plain is not None:
+        return plain
     generated = {job.id for job in jobs if job.generated}  # no stored job has one of these
     wanted = [job.id for job in jobs if not job.generated]
     wanted += [dep.parent_id for job in jobs for dep in job.dependencies if dep.parent_id not in generated]
@@ -219,30 +220,14 @@ def insert(
     )
     if not rows:
         row = replace(row, waits_for=lifecycle.waiting_place(row, now))
-    plan.events.append((n, NewEvent(1, _SUBMITTED, now, 0, JobStatus.PENDING)))
+    plan.events.append((n, NewEvent(1, SUBMITTED, now, 0, JobStatus.PENDING)))
     verdict = edges.decide(row, settled, now) if rows else row
     if isinstance(verdict, Change):
         plan.events.extend((n, event) for event in verdict.events)
         row = verdict.job
     else:
         row = verdict
-    plan.insert(
-        Record(
-            job=row,
-            queue=job.queue,
-            function=job.function,
-            owner=job.owner,
-            parent=parent[0] if parent else None,
-            created_at=now,
-            timeout=job.timeout,
-            capacity=job.limit.capacity if job.limit else None,
-            call=job.call,
-            injects=job.injects,
-            isolation=job.isolation,
-            metadata=job.metadata,
-        ),
-        rows,
-    )
+    plan.insert(record(job, row, parent[0] if parent else None, now), rows)
     if job.gate:
         plan.put_gate(GateState(n, None if job.timeout is None else round(job.timeout * SECOND), asker))
         if gates.is_open(row):

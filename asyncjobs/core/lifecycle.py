@@ -127,6 +127,17 @@ def finish(
     """
     if not holds(job, attempt, worker):
         return Stale(job.attempt, job.status)
+    if outcome.kind is OutcomeKind.SUCCEEDED and not job.cancel_requested:
+        # The hot row itself is the record of a successful attempt: no history row is written for it.
+        return transition(
+            job,
+            EventType.COMPLETED,
+            now,
+            body_events=body_events,
+            value=outcome.value,
+            waits_for=None,
+            finished_at=now,
+        )
     ended = EndedAttempt(attempt, job.worker, job.started_at, now, outcome.kind, outcome.error)
     if job.cancel_requested or outcome.kind is OutcomeKind.CANCELLED:
         ended = replace(ended, kind=OutcomeKind.CANCELLED)
@@ -134,17 +145,6 @@ def finish(
             job, EventType.CANCELLED, now, body_events=body_events, ended=ended, worker=None, finished_at=now
         )
     match outcome.kind:
-        case OutcomeKind.SUCCEEDED:
-            # The hot row itself is the record of a successful attempt: no history row is written for it.
-            return transition(
-                job,
-                EventType.COMPLETED,
-                now,
-                body_events=body_events,
-                value=outcome.value,
-                waits_for=None,
-                finished_at=now,
-            )
         case OutcomeKind.RELEASED if gate is not None:
             return transition(
                 job,

@@ -247,7 +247,10 @@ class Plan:
     def take(self) -> Writes:
         """Return the decisions to be written, and start again. Events are kept, in order, until the end."""
         writes = Writes(
-            inserted=[structs.replace(record, job=self._jobs[n]) for n, record in self.inserted.items()],
+            inserted=[
+                record if n not in self.changed else structs.replace(record, job=self._jobs[n])
+                for n, record in self.inserted.items()
+            ],
             new_edges=self.new_edges,
             changed=[self._jobs[n] for n in self.changed if n not in self.inserted],
             changed_edges=[self._edges[key] for key in self.changed_edges],
