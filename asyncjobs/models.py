@@ -268,7 +268,7 @@ def state_tag(version: int, created_at: datetime) -> str:
     return f'"v{version}-{(created_at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1):x}"'
 
 
-class JobResult(Struct, frozen=True):
+class JobResult(Struct, frozen=True, gc=False):
     """How a job ended. ``value`` is its result as it is stored, encoded: ``await jp.get_result(job_id)`` decodes it."""
 
     job_id: str

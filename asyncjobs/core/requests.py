@@ -88,7 +88,7 @@ class AttemptRef(Struct, frozen=True, gc=False):
     ref: int = -1
 
 
-class AttemptEnd(Struct, frozen=True):
+class AttemptEnd(Struct, frozen=True, gc=False):
     """An attempt's outcome with the last events of its body. ``jitter`` (0 to 1) spreads its backoff.
 
     ``parked_on`` is the id of the gate on which a released job is parked.
@@ -101,7 +101,7 @@ class AttemptEnd(Struct, frozen=True):
     parked_on: str | None = None
 
 
-class Keep(Struct, frozen=True):
+class Keep(Struct, frozen=True, gc=False):
     """A value that an attempt keeps under a key, in place of the one that the job has there."""
 
     attempt: AttemptRef
@@ -109,7 +109,7 @@ class Keep(Struct, frozen=True):
     value: bytes
 
 
-class Forget(Struct, frozen=True):
+class Forget(Struct, frozen=True, gc=False):
     """A request of an attempt to keep nothing under the keys that begin with ``prefix``; all begin with ``""``."""
 
     attempt: AttemptRef

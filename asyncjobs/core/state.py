@@ -70,7 +70,7 @@ class JobState(Struct, frozen=True, gc=False):
     """The columns of the stored row that cannot be read and have stand-ins here."""
 
 
-class GateState(Struct, frozen=True):
+class GateState(Struct, frozen=True, gc=False):
     """The state of a gate beside its row as a job: ``n`` is its number; moments are by the wall clock.
 
     ``timeout`` is how long it stays open, in µs; None: forever. ``asker`` is the number of the job whose body asked,
@@ -97,7 +97,7 @@ class EdgeRow(Struct, frozen=True, gc=False):
     state: EdgeState = EdgeState.OPEN
 
 
-class NewEvent(Struct, frozen=True):
+class NewEvent(Struct, frozen=True, gc=False):
     """An event to write with the change that it reports; its ``seq`` is already decided.
 
     ``type`` is a plain str, also of the engine's own types: subscribers get it as it is.
@@ -122,7 +122,7 @@ class EndedAttempt(Struct, frozen=True, gc=False):
     error: JobError | None = None
 
 
-class Change(Struct, frozen=True):
+class Change(Struct, frozen=True, gc=False):
     """A decided transition: the row as it will be and what is written with it, in one transaction."""
 
     job: JobState

@@ -21,7 +21,7 @@ _NATIVE_FAILURES = (OverflowError, UnicodeEncodeError)
 _NAMES: frozenset[type] = frozenset({str})
 
 
-class EncodedCall(msgspec.Struct, frozen=True):
+class EncodedCall(msgspec.Struct, frozen=True, gc=False):
     """Arguments as they are stored: ``data``, and the ids of the handles in it, in order, each once.
 
     ``records`` counts the records in each argument, by position and then by sorted name; empty if none has any.
