@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from itertools import chain
 from typing import Any, TypeVar
@@ -28,8 +28,12 @@ def _statement(head: str, tail: str, columns: int, rows: int) -> str:
     return f"{head} VALUES {','.join([row] * rows)} {tail}"
 
 
-def parts(rows: Sequence[T]) -> Iterator[Sequence[T]]:
+def parts(rows: Sequence[T]) -> Iterable[Sequence[T]]:
     """Split rows for statements of ``_EXACT`` or fewer, or of a power of two."""
+    return (rows,) if 0 < len(rows) <= _EXACT else _many_parts(rows)
+
+
+def _many_parts(rows: Sequence[T]) -> Iterator[Sequence[T]]:
     start = 0
     left = len(rows)
     while left:
@@ -42,7 +46,8 @@ def parts(rows: Sequence[T]) -> Iterator[Sequence[T]]:
 def bulk(connection: sqlite3.Connection, head: str, tail: str, columns: int, rows: Sequence[tuple[Any, ...]]) -> None:
     """Run ``head VALUES (…),(…) tail`` over all rows with few, large statements: each call releases the GIL once."""
     for part in parts(rows):
-        connection.execute(_statement(head, tail, columns, len(part)), tuple(chain.from_iterable(part)))
+        values = part[0] if len(part) == 1 else tuple(chain.from_iterable(part))
+        connection.execute(_statement(head, tail, columns, len(part)), values)
 
 
 def write_value(connection: sqlite3.Connection, table: str, column: str, n: int, value: bytes) -> None:

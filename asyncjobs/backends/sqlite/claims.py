@@ -243,11 +243,14 @@ class Claiming:
 
     def _first(self, lanes: list[int], unwritten: dict[int, list[_Place]], limit: int) -> list[int]:
         """Return the first ready jobs of these lanes, by priority and number, stored or not written yet."""
-        found = [self._stored(lane, limit, limit if len(lanes) == 1 else max(2, limit // 4)) for lane in lanes]
-        fresh = [place for lane in lanes for place in unwritten.get(lane, ())]
-        if fresh:
-            found.append(iter(heapq.nsmallest(limit, dict.fromkeys(fresh))))
-        merged = found[0] if len(found) == 1 else heapq.merge(*found)
+        ready = self._ready_lanes()
+        page = limit if len(lanes) == 1 else max(2, limit // 4)
+        found = [self._stored(lane, limit, page) for lane in lanes if lane in ready]
+        places = dict.fromkeys([place for lane in lanes for place in unwritten.get(lane, ())])
+        fresh = list(places) if len(places) < 2 else heapq.nsmallest(limit, places)
+        if not found:
+            return [n for _, n in fresh]
+        merged = heapq.merge(*found, fresh)
         return [n for _, (_, n) in zip(range(limit), merged, strict=False)]
 
     def _stored(self, lane: int, limit: int, page: int) -> Iterator[_Place]:

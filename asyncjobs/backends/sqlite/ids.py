@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 
 def worker_id(number: int) -> str:
     """Return the contract's id of the worker in row ``number``."""
     return f"w{number}"
 
 
+@lru_cache(maxsize=256)
 def worker_number(worker: str) -> int:
     """Return the row of the worker with this id; 0, which no worker has, for a string that is not a worker's id."""
     digits = worker[1:]

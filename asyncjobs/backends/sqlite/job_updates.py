@@ -34,6 +34,8 @@ _CHANGING = (
 )
 """The columns of ``_changed_row`` behind the first, and the result."""
 _RESULT = _CHANGING.index("result")
+_STATUS = _CHANGING.index("status")
+_VALUES = attrgetter(*_CHANGING[:-1])
 _UPDATE_HEAD = f"UPDATE jobs SET {', '.join(f'{name} = v.column{i}' for i, name in enumerate(_CHANGING[:-1], start=2))}"
 
 
@@ -113,8 +115,12 @@ def _sorted_out(
 
 
 def _difference(before: JobState, job: JobState) -> Change:
-    pairs = zip(_changed_row(before), _changed_row(job), strict=True)
-    return tuple((i - 1, new) for i, (old, new) in enumerate(pairs) if old != new)
+    old, new = _VALUES(before), _VALUES(job)
+    return tuple([(i, _stored(i, value)) for i, value in enumerate(new) if value != old[i]])
+
+
+def _stored(column: int, value: Any) -> Any:
+    return STATUS_CODE[value] if column == _STATUS else value
 
 
 def _update_alike(
@@ -125,9 +131,8 @@ def _update_alike(
         _update_with_results(connection, change, numbers, results)
         return
     if None not in distinct:
-        change = (*change, (_RESULT, distinct.pop()))
-    columns = tuple(i for i, _ in change)
-    values = [value for _, value in change]
+        change = (*change, (_RESULT, results[0]))
+    columns, values = zip(*change, strict=True)
     for part in parts(numbers):
         connection.execute(_set(columns, len(part)), (*values, *part))
 
@@ -140,8 +145,7 @@ def _set(columns: tuple[int, ...], rows: int) -> str:
 def _update_with_results(
     connection: sqlite3.Connection, change: Change, numbers: Sequence[int], results: Sequence[bytes | None]
 ) -> None:
-    columns = tuple(i for i, _ in change)
-    values = [value for _, value in change]
+    columns, values = zip(*change, strict=True)
     for part in parts(list(zip(numbers, results, strict=True))):
         pairs = [value for pair in part for value in pair]
         connection.execute(_set_with_results(columns, len(part)), (*values, *pairs))
@@ -170,23 +174,8 @@ def _update_whole(connection: sqlite3.Connection, jobs: Sequence[JobState], cloc
 
 
 def _changed_row(job: JobState) -> tuple[Any, ...]:
-    return (
-        job.n,
-        STATUS_CODE[job.status],
-        job.waits_for,
-        job.run_at,
-        job.attempt,
-        job.failures,
-        job.interruptions,
-        job.open,
-        job.met,
-        job.cancel_requested,
-        job.worker,
-        job.started_at,
-        job.finished_at,
-        job.because,
-        job.seq,
-    )
+    status, *others = _VALUES(job)
+    return (job.n, STATUS_CODE[status], *others)
 
 
 def _insert_results(connection: sqlite3.Connection, values: Sequence[tuple[int, bytes]]) -> None:

@@ -52,6 +52,11 @@ def write(
             9,
             [_attempt_row(n, attempt) for n, attempt in writes.attempts],
         )
+    if writes.capacities or writes.in_progress:
+        _write_limits(connection, writes)
+
+
+def _write_limits(connection: sqlite3.Connection, writes: Writes) -> None:
     for key in dict.fromkeys((*writes.capacities, *writes.in_progress)):
         connection.execute(
             "INSERT INTO limits(key, capacity, in_progress) VALUES (?, ifnull(?, 1), ?) ON CONFLICT(key) "
