@@ -124,7 +124,7 @@ def test_it_looks_without_being_nudged(
     with closing(Checkpointer(config, config.file)) as checkpointer:
         write(writer)  # by another process, let us say
         assert checkpointer.wait_looked(2, LONG)
-        assert checkpointer.statistics.runs == 1
+        assert checkpointer.statistics.runs >= 1, "a look may come between two of its commits"
 
 
 def test_a_reader_in_the_way_is_counted_and_tried_again(
