@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := $(VENV)/bin
 
-.PHONY: demo demo-crash demo-crew demo-movie demo-sqs demo-web docs docs-serve docs-shots test coverage test-crewai test-crewai-full test-fast test-sqs test-faults test-lowest browser check bench bench-crewai bench-peers bench-sqs clean
+.PHONY: demo demo-crash demo-crew demo-movie demo-sqs demo-web docs docs-serve docs-shots test coverage test-crewai test-crewai-full test-fast test-sqs test-faults test-lowest browser check bench bench-crewai bench-long bench-peers bench-sqs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -33,6 +33,8 @@ help:
 	@echo "make docs-shots   take the pictures of its pages again, of real runs, in Chromium and terminals (docs/pictures)"
 	@echo "make bench        benchmarks (QUICK=1 for a minute's worth)"
 	@echo "make bench-crewai a crew as a job beside its kickoff, and the events of 20 that stream (QUICK=1)"
+	@echo "make bench-long   ten million jobs, ten minutes of retention, daemons that share a file: an hour, 5 GB"
+	@echo "                  (QUICK=1: two minutes; JOBS=1000000 MINUTES=5; ARGS=\"drain retention daemons\": only some)"
 	@echo "make bench-peers  asyncjobs beside other job libraries, each in an environment of its own: 45 minutes (QUICK=1: a few)"
 	@echo "make bench-sqs    the SQS store beside Celery and taskiq on an emulator, and what jobs cost on AWS (QUICK=1)"
 	@echo "With PYTHON=python3.12 each of them uses that Python, in an environment of its own."
@@ -238,6 +240,10 @@ bench-crewai: .venv-crewai/stamp
 
 bench-sqs: $(VENV)/dev.stamp .venv-aws/stamp .venv-celery/stamp .venv-taskiq/stamp
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) sqs sqs-costs sqs-lag $(ARGS)
+
+# Never in CI. Ctrl-C ends it, and prints what was measured until then.
+bench-long: $(VENV)/dev.stamp
+	$(BIN)/python -m benchmarks.long $(if $(QUICK),--quick) $(if $(JOBS),--jobs $(JOBS)) $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
 
 # Each library gets an environment of its own on first use; redis and PostgreSQL are found, or installed with apt-get as root.
 bench-peers: $(VENV)/dev.stamp

@@ -28,6 +28,17 @@ def block(seconds: float) -> None:
     time.sleep(seconds)
 
 
+def compute(seconds: float) -> None:
+    """Keep the interpreter lock busy for this much of processor time, in a thread.
+
+    By the clock of the thread: what others on the machine take is not in it, so two of them on one processor take
+    twice as long.
+    """
+    until = time.thread_time() + seconds
+    while time.thread_time() < until:
+        sum(range(500))
+
+
 @asynccontextmanager
 async def processor(
     folder: Path, *, synchronous: Synchronous = "NORMAL", daemon: bool = True, checkpoint_size: int | None = None

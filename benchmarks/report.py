@@ -157,15 +157,20 @@ def _figures(report: Report) -> list[str]:
 def _targets(report: Report) -> list[str]:
     table = [("target", "", "measured", "must", "", "aim", "")]
     for verdict in report.verdicts:
-        target = verdict.target
-        if verdict.value is None and target.figure.partition(".")[0] not in {run.scenario for run in report.runs}:
-            continue
-        value = "not measured" if verdict.value is None else f"{number(verdict.value)} {target.unit}"
-        sign = "≥" if target.better == "higher" else "≤"
-        must = "" if target.must is None else f"{sign} {number(target.must)}"
-        aim = "" if target.aim is None else f"{sign} {number(target.aim)}"
-        table.append((target.number, target.what, value, must, _word(verdict.must), aim, _word(verdict.aim)))
+        scenario = verdict.target.figure.partition(".")[0]
+        if verdict.value is not None or scenario in {run.scenario for run in report.runs}:
+            table.append(verdict_row(verdict))
     return aligned(table)
+
+
+def verdict_row(verdict: Verdict) -> tuple[str, ...]:
+    """A line of the table of targets."""
+    target = verdict.target
+    value = "not measured" if verdict.value is None else f"{number(verdict.value)} {target.unit}"
+    sign = "≥" if target.better == "higher" else "≤"
+    must = "" if target.must is None else f"{sign} {number(target.must)}"
+    aim = "" if target.aim is None else f"{sign} {number(target.aim)}"
+    return (target.number, target.what, value, must, _word(verdict.must), aim, _word(verdict.aim))
 
 
 def _word(met: bool | None) -> str:

@@ -8,7 +8,7 @@ queues themselves are run, in ``benchmarks.peers``, ``PEER_TARGETS`` are judged 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
@@ -177,10 +177,26 @@ PEER_TARGETS = [
 """Against other libraries that were run beside, by ``make bench-peers``."""
 
 
-def judge(figures: Mapping[str, float], ratios: Mapping[tuple[str, str], float]) -> list[Verdict]:
+LONG_TARGETS = [
+    Target("L1", "drain of all, last tenth ÷ first", "drain.drain_last_share", "higher", None, 0.5, unit="×"),
+    Target("L1", "memory of its own, end ÷ first tenth", "drain.drain_own_growth", "lower", 1.2, 1.05, unit="×"),
+    Target("L2", "start beside all ÷ beside 100,000", "drain.start_ratio", "lower", 1.3, 1.1, unit="×"),
+    Target("L3", "removable jobs, as seconds of work", "retention.removable_seconds", "lower", 75, None, unit="s"),
+    Target("L3", "file at the end ÷ at half-time", "retention.file_growth", "lower", 1.2, 1.05, unit="×"),
+    Target("T19", "two daemons ÷ one: no-op", "daemons.times_one_2", "higher", 0.9, 1, unit="×"),
+    Target("T19", "two daemons ÷ one: 5 ms", "daemons.computing_times_one_2", "higher", 1.6, 1.8, unit="×"),
+]
+"""What shows only after a long time: ``make bench-long``."""
+
+
+def judge(
+    figures: Mapping[str, float],
+    ratios: Mapping[tuple[str, str], float],
+    targets: Sequence[Target] = TARGETS,
+) -> list[Verdict]:
     """Compare medians of figures, and of (figure, yardstick's figure) ratios, with the targets."""
     verdicts: list[Verdict] = []
-    for target in TARGETS:
+    for target in targets:
         value = figures.get(target.figure) if target.over is None else ratios.get((target.figure, target.over))
         must, aim = (met(target.better, value, wanted) for wanted in (target.must, target.aim))
         verdicts.append(Verdict(target, value, must, aim))
