@@ -7,7 +7,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "aws policy": ("asyncjobs aws policy --for worker",),
     "aws template": ("asyncjobs aws template > asyncjobs.json",),
     "backup": ("asyncjobs backup jobs-2026-11-28.db",),
-    "bench": ("asyncjobs bench --jobs 2000",),
+    "bench": ("asyncjobs bench --jobs 2000", "asyncjobs --json bench > bench.json"),
     "compact": ("asyncjobs compact --patience 5m",),
     "completion": ('eval "$(asyncjobs completion bash)"',),
     "config init": ("asyncjobs config init",),

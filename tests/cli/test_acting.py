@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import sqlite3
+import tempfile
 from contextlib import closing
 from pathlib import Path
 
@@ -173,6 +175,28 @@ def test_the_demo(shell: Shell) -> None:
 
 @pytest.mark.slow
 def test_bench(shell: Shell) -> None:
-    document = json.loads(shell.good("--json", "bench", "--jobs", "200").out)
-    assert set(document["results"]) == {"round trips", "50 submitters", "one batch"}
-    assert all(figures["jobs_per_second"] > 0 for figures in document["results"].values())
+    out = shell.good("--json", "bench", "--jobs", "200", "--full").out
+    document = json.loads(out)
+    assert {figure["name"]: figure["unit"] for figure in document["figures"]} == {
+        "round trip, median": "ms",
+        "round trip, p99": "ms",
+        "one by one": "jobs/s",
+        "50 submitters": "jobs/s",
+        "one batch, stored": "jobs/s",
+        "one batch": "jobs/s",
+        "chain": "jobs/s",
+    }
+    assert all(figure["value"] > 0 for figure in document["figures"])
+    assert set(document["machine"]) == {"system", "cores", "load", "file_system"}
+    assert document["machine"]["cores"] >= 1
+    assert set(document["versions"]) == {"asyncjobs", "python", "sqlite"}
+    settings = document["settings"]
+    assert (settings["jobs"], settings["synchronous"], settings["num_workers"]) == (200, "FULL", 32)
+
+
+@pytest.mark.slow
+def test_what_bench_prints_names_neither_the_host_nor_a_folder(shell: Shell) -> None:
+    for form in ("json", "plain"):
+        ran = shell.good("--output", form, "bench", "--jobs", "100")
+        for name in (socket.gethostname(), tempfile.gettempdir(), str(Path.home()), str(Path.cwd())):
+            assert name not in ran.out + ran.err

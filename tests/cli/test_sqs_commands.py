@@ -110,7 +110,7 @@ OWN: dict[Line, tuple[int, str]] = {
 }
 """What is not the same as on a file: the exit code on AWS, and a part of the output there."""
 ALIKE: dict[Line, str] = {
-    ("bench",): r"round trips +jobs_per_second \d+(.*\n)+one batch",
+    ("bench",): r"round trip, median +[\d.]+ ms(.*\n)+one batch +[\d,]+ jobs/s",
     ("daemon", "logs"): r"daemon 'default' is ready: pid \d+, (.*\n)*.*job 'more' completed",
     ("daemon", "status"): r"default  (running  pid \d+ · .*\n  slots \d+/32   pending 0 |not running)",
     ("daemon", "unit"): r"asyncjobs.* daemon start|-m.,.asyncjobs.*daemon.,.start",

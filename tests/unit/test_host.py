@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from asyncjobs.backends.sqlite.errors import locked_message
 from asyncjobs.backends.sqlite.files import open_connection, prepare_file
 from asyncjobs.backends.sqlite.ids import worker_id, worker_number
-from asyncjobs.backends.sqlite.mounts import network_filesystem
+from asyncjobs.backends.sqlite.mounts import filesystem, network_filesystem
 from asyncjobs.config import SQLiteConfig
 from asyncjobs.host import is_gone, lock_holder, this_process
 
@@ -208,3 +208,9 @@ def test_network_file_systems_are_told_by_the_longest_mount_point(path: str, kin
 
 def test_without_mounts_nothing_is_refused() -> None:
     assert network_filesystem("/jobs.db", "") is None
+
+
+def test_the_type_of_any_file_system_is_told() -> None:
+    assert filesystem("/mnt/twice/jobs.db", MOUNTS) == "cifs"
+    assert filesystem("/srv/jobs.db", MOUNTS) not in ("", None)
+    assert filesystem("/jobs.db", "") == ""

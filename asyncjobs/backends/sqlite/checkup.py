@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from asyncjobs.backends.base import Finding
-from asyncjobs.backends.sqlite.files import find_network_filesystem
+from asyncjobs.backends.sqlite.files import find_filesystem, find_network_filesystem
 from asyncjobs.backends.sqlite.log_size import measure_log
 from asyncjobs.config import SQLiteConfig
 
@@ -23,7 +23,7 @@ _EVERY = 10_000
 
 
 def describe(config: SQLiteConfig) -> dict[str, Any]:
-    """Return basic facts about the file: path, size, size of its log, and the version of SQLite."""
+    """Return basic facts about the file: path, file system, size, size of its log, and the version of SQLite."""
     path = config.file
     file, log = _stat(path), _stat(f"{path}-wal")
     return {
@@ -31,6 +31,7 @@ def describe(config: SQLiteConfig) -> dict[str, Any]:
         "where": str(path),
         "synchronous": config.synchronous,
         "sqlite_version": sqlite3.sqlite_version,
+        "file_system": find_filesystem(Path(os.path.realpath(path))),
         "file_bytes": file.st_size if file else 0,
         "wal_bytes": log.st_size if log else 0,
     }

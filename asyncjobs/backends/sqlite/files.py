@@ -19,7 +19,7 @@ from pathlib import Path
 
 from asyncjobs.backends.sqlite import metadata_match
 from asyncjobs.backends.sqlite.errors import is_busy, is_read_only, locked_message, translate
-from asyncjobs.backends.sqlite.mounts import network_filesystem
+from asyncjobs.backends.sqlite.mounts import filesystem, network_filesystem
 from asyncjobs.backends.sqlite.schema import APPLICATION_ID
 from asyncjobs.config import SQLiteConfig
 from asyncjobs.exceptions import BackendConnectionError, BackendError, ConfigurationError
@@ -121,12 +121,20 @@ def _on_a_read_only_file_system(path: Path) -> ConfigurationError:
 def find_network_filesystem(path: Path) -> str | None:
     """Return the type of the network file system that this real path is on; None on a local one, and where the system
     does not report it."""
+    return network_filesystem(str(path), _read_mounts())
+
+
+def find_filesystem(path: Path) -> str | None:
+    """Return the type of the file system that this real path is on; None where the system does not report it."""
+    return filesystem(str(path), _read_mounts()) or None
+
+
+def _read_mounts() -> str:
     try:
         with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-            mounts = file.read()
+            return file.read()
     except OSError:
-        return None  # not Linux
-    return network_filesystem(str(path), mounts)
+        return ""  # not Linux
 
 
 def _check_filesystem(path: Path) -> None:

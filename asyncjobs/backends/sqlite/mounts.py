@@ -37,7 +37,13 @@ _ESCAPE = re.compile(r"\\([0-7]{3})")
 
 
 def network_filesystem(path: str, mountinfo: str) -> str | None:
-    """Return the type of the network file system that ``path`` is on; None on a local one.
+    """Return the type of the network file system that ``path`` is on; None on a local one: see ``filesystem``."""
+    found = filesystem(path, mountinfo)
+    return found if _is_network(found) else None
+
+
+def filesystem(path: str, mountinfo: str) -> str:
+    """Return the type of the file system that ``path`` is on; "" if none of the mounts has it.
 
     :param path: a real path: absolute, without symbolic links.
     :param mountinfo: the text of ``/proc/self/mountinfo``.
@@ -53,7 +59,7 @@ def network_filesystem(path: str, mountinfo: str) -> str | None:
         # ">=": a later mount on the same point hides the earlier one.
         if inside and len(point) >= len(best):
             best, found = point, after.split(" ", 1)[0]
-    return found if _is_network(found) else None
+    return found
 
 
 def _is_network(kind: str) -> bool:
