@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := $(VENV)/bin
 
-.PHONY: demo demo-crash demo-crew demo-movie demo-sqs demo-web docs docs-serve docs-shots test coverage test-crewai test-crewai-full test-fast test-sqs test-faults test-lowest browser check bench bench-crewai bench-long bench-peers bench-sqs clean
+.PHONY: demo demo-crash demo-crew demo-movie demo-sqs demo-web docs docs-serve docs-figures docs-shots test coverage test-crewai test-crewai-full test-fast test-sqs test-faults test-lowest browser check bench bench-crewai bench-long bench-peers bench-sqs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -36,6 +36,8 @@ help:
 	@echo "make bench-long   ten million jobs, ten minutes of retention, daemons that share a file: an hour, 5 GB"
 	@echo "                  (QUICK=1: two minutes; JOBS=1000000 MINUTES=5; ARGS=\"drain retention daemons\": only some)"
 	@echo "make bench-peers  asyncjobs beside other job libraries, each in an environment of its own: 45 minutes (QUICK=1: a few)"
+	@echo "make docs-figures measure again what the page on performance shows, and draw it: an hour and a half (QUICK=1: ten minutes)"
+	@echo "                  (FIGURES=\"peers account choices bench\": only some; CEILING=path of the yardstick)"
 	@echo "make bench-sqs    the SQS store beside Celery and taskiq on an emulator, and what jobs cost on AWS (QUICK=1)"
 	@echo "With PYTHON=python3.12 each of them uses that Python, in an environment of its own."
 
@@ -248,6 +250,16 @@ bench-long: $(VENV)/dev.stamp
 # Each library gets an environment of its own on first use; redis and PostgreSQL are found, or installed with apt-get as root.
 bench-peers: $(VENV)/dev.stamp
 	$(BIN)/python -m benchmarks.peers $(if $(QUICK),--quick) $(ARGS)
+
+# Results go to docs/figures, and from there onto the page. A single one is drawn anew by python docs/generate.py alone.
+FIGURES ?= account choices bench peers
+FIGURES_OF_peers := benchmarks.peers
+FIGURES_OF_account := benchmarks.account
+FIGURES_OF_choices := benchmarks.choices
+FIGURES_OF_bench := benchmarks $(if $(CEILING),--ceiling $(CEILING))
+docs-figures: $(VENV)/dev.stamp
+	@set -e; $(foreach name,$(FIGURES),$(BIN)/python -m $(FIGURES_OF_$(name)) --docs $(if $(QUICK),--quick) $(ARGS_$(name));)
+	@$(BIN)/python docs/generate.py
 
 clean:
 	rm -rf .venv .venv-* build dist .pytest_cache .ruff_cache .hypothesis .mypy_cache .coverage comic-output movie-output

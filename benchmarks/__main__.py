@@ -6,11 +6,13 @@ import os
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 from msgspec import json
 
+from benchmarks import scenario_targets
 from benchmarks.machine import ROOT, machine
 from benchmarks.report import Taken, summarize, text
 from benchmarks.result import Result
@@ -31,6 +33,7 @@ _LONGEST = 1_800
     help="The yardstick's program, to be run beside (or ASYNCJOBS_CEILING).",
 )
 @click.option("--json", "output", type=click.Path(dir_okay=False, path_type=Path), help="Write it all to this file.")
+@click.option("--docs", is_flag=True, help="Keep the targets for docs/explanation/performance.md, too.")
 @click.option("--profile", type=click.Choice(list(SCENARIOS)), help="Run this one under cProfile; nothing else.")
 def main(
     scenarios: tuple[str, ...],
@@ -38,6 +41,7 @@ def main(
     repeat: int | None,
     ceiling: Path | None,
     output: Path | None,
+    docs: bool,
     profile: str | None,
 ) -> None:
     """Measure SCENARIOs (default: all), in turns, and compare with the targets."""
@@ -58,6 +62,9 @@ def main(
     click.echo(text(report))
     if output is not None:
         output.write_bytes(json.format(json.encode(report), indent=1) + b"\n")
+    if docs:
+        found = scenario_targets.kept(report, f"{datetime.now(UTC):%Y-%m-%d}")
+        scenario_targets.FIGURES.write_bytes(json.format(json.encode(found), indent=1) + b"\n")
     if any(run.failed for run in runs):
         sys.exit(1)
 

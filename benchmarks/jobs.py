@@ -41,13 +41,18 @@ def compute(seconds: float) -> None:
 
 @asynccontextmanager
 async def processor(
-    folder: Path, *, synchronous: Synchronous = "NORMAL", daemon: bool = True, checkpoint_size: int | None = None
+    folder: Path,
+    *,
+    synchronous: Synchronous = "NORMAL",
+    daemon: bool = True,
+    checkpoint_size: int | None = None,
+    slots: int = SLOTS,
 ) -> AsyncGenerator[JobProcessor]:
-    """A processor on a fresh file, with 32 slots, that has run a few jobs."""
+    """A processor on a fresh file that has run a few jobs."""
     config = SQLiteConfig(db_path=folder / "jobs.db", synchronous=synchronous)
     if checkpoint_size is not None:
         config = SQLiteConfig(db_path=config.db_path, synchronous=synchronous, checkpoint_size=checkpoint_size)
-    async with JobProcessor(config, enable_daemon=daemon, daemon=DaemonConfig(num_workers=SLOTS)) as jp:
+    async with JobProcessor(config, enable_daemon=daemon, daemon=DaemonConfig(num_workers=slots)) as jp:
         if daemon:
             for value in range(20):
                 await (await jp.submit_job(noop, value))

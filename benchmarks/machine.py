@@ -24,6 +24,7 @@ class Machine(Struct, frozen=True):
     sqlite: str
     load: tuple[float, float, float]
     revision: str
+    processor: str = ""
 
 
 def machine() -> Machine:
@@ -35,7 +36,17 @@ def machine() -> Machine:
         sqlite=sqlite3.sqlite_version,
         load=os.getloadavg(),
         revision=_revision(),
+        processor=_processor(),
     )
+
+
+def _processor() -> str:
+    """Return the name of the processor, as Linux has it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
 
 
 def _revision() -> str:

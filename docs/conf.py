@@ -16,7 +16,7 @@ language = "en"
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton", "outside", "pictures", "signatures"]
 source_suffix = {".md": "markdown"}
-exclude_patterns = ["_build", "_extensions", "_reference", "_shots"]
+exclude_patterns = ["_build", "_extensions", "_figures", "_reference", "_shots", "figures"]
 nitpicky = True  # a reference that leads nowhere is an error
 
 _OTHERS = "anyio|asyncio|collections|concurrent|contextlib|datetime|httpx|msgspec|networkx|os|pathlib|starlette|types"

@@ -6,6 +6,7 @@ import ast
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from _figures import performance
 from _reference import commands, configuration, error_codes, http
 
 from asyncjobs import MemoryBackend, SQLiteBackend, SQSBackend
@@ -134,19 +135,26 @@ def needs(path: Path) -> Iterator[tuple[str, list[str]]]:
                     yield test.name, [ast.literal_eval(argument) for argument in mark.args]
 
 
-DRAWINGS: dict[Path, tuple[str, Callable[[], str]]] = {
-    EXPLANATION / "life-cycle.md": ("<!-- drawn from core/lifecycle.py by docs/generate.py -->", life_cycle),
-    EXPLANATION / "architecture.md": ("<!-- drawn from tests/conformance by docs/generate.py -->", left_out),
+DRAWINGS: dict[Path, dict[str, Callable[[], str]]] = {
+    EXPLANATION / "life-cycle.md": {"<!-- drawn from core/lifecycle.py by docs/generate.py -->": life_cycle},
+    EXPLANATION / "architecture.md": {"<!-- drawn from tests/conformance by docs/generate.py -->": left_out},
+    EXPLANATION / "performance.md": {
+        f"<!-- drawn from docs/figures by docs/generate.py: {name} -->": draw
+        for name, draw in performance.PARTS.items()
+    },
 }
-"""The pages: where a drawing begins, and what draws it."""
+"""The pages: where each drawing begins, and what draws it."""
 
 
 def written(path: Path) -> str:
-    """Return a page with its drawing replaced by the current one."""
-    begin, draw = DRAWINGS[path]
-    head, _, rest = path.read_text("utf-8").partition(begin)
-    _, _, tail = rest.partition(END)
-    return f"{head}{begin}\n\n{draw()}\n\n{END}{tail}"
+    """Return a page with its drawings replaced by the current ones."""
+    page = path.read_text("utf-8")
+    for begin, draw in DRAWINGS[path].items():
+        head, found, rest = page.partition(begin)
+        assert found, f"{path.name} has no place for {begin}"
+        _, _, tail = rest.partition(END)
+        page = f"{head}{begin}\n\n{draw()}\n\n{END}{tail}"
+    return page
 
 
 PAGES: dict[Path, Callable[[], str]] = {
@@ -157,7 +165,10 @@ PAGES: dict[Path, Callable[[], str]] = {
 }
 """The pages that are written whole."""
 
-PICTURES: dict[Path, Callable[[], str]] = {EXPLANATION / "life-cycle.svg": state_diagram}
+PICTURES: dict[Path, Callable[[], str]] = {
+    EXPLANATION / "life-cycle.svg": state_diagram,
+    **{EXPLANATION / name: draw for name, draw in performance.CHARTS.items()},
+}
 """The pictures that pages show."""
 
 

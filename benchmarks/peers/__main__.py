@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 from msgspec import json
+from msgspec.structs import replace
 
 from benchmarks.machine import ROOT, machine
 from benchmarks.peers.catalogue import OURS, PEERS, Entry, entries, limits, ours
@@ -21,6 +22,7 @@ from benchmarks.peers.running import Settings
 from benchmarks.peers.summary import Report, summarize
 from benchmarks.peers.table import text
 
+FIGURES = ROOT / "docs" / "figures" / "peers.json"
 _RESULTS = ROOT / "benchmarks" / "results"
 _NAMES = [peer.name for peer in PEERS]
 
@@ -32,7 +34,10 @@ _NAMES = [peer.name for peer in PEERS]
 @click.option("--minutes", default=38.0, show_default=True, help="No round begins that would not be over by then.")
 @click.option("--scenario", "scenarios", multiple=True, type=click.Choice(SCENARIOS), help="Only these.")
 @click.option("--json", "output", type=click.Path(dir_okay=False, path_type=Path), help="Default: benchmarks/results/.")
-@click.option("--markdown", "page", type=click.Path(dir_okay=False, path_type=Path), help="Write a page, and a chart.")
+@click.option(
+    "--markdown", "page", type=click.Path(dir_okay=False, path_type=Path), help="Write a page, and its charts."
+)
+@click.option("--docs", is_flag=True, help="Keep it for docs/explanation/performance.md, too.")
 @click.option(
     "--from",
     "earlier",
@@ -47,6 +52,7 @@ def main(
     scenarios: tuple[str, ...],
     output: Path | None,
     page: Path | None,
+    docs: bool,
     earlier: Path | None,
 ) -> None:
     """Measure LIBRARIES (default: all) and asyncjobs in turns, and compare with the targets."""
@@ -60,6 +66,8 @@ def main(
     click.echo(text(report))
     if page is not None:
         write(report, page)
+    if docs:
+        _save(replace(report, runs=()), FIGURES)
     if any(run.line.failed for run in report.runs if run.entry.startswith(f"{OURS} ")):
         sys.exit(1)
 

@@ -16,9 +16,10 @@ class NotInstalledError(Exception):
     """A library cannot be installed here; the text says why."""
 
 
-def python_of(peer: Peer) -> str:
+def python_of(peer: Peer, base: str = sys.executable) -> str:
     """Return the Python that has this library; ours, if it needs nothing.
 
+    :param base: the Python that an environment is made of.
     :raises NotInstalledError: it could not be made.
     """
     if not peer.requirements:
@@ -29,7 +30,7 @@ def python_of(peer: Peer) -> str:
     if not stamp.exists() or stamp.read_text() != wanted:
         print(f"installing {' '.join(peer.requirements)} …", file=sys.stderr, flush=True)
         if not python.exists():
-            _run([sys.executable, "-m", "venv", str(folder)])
+            _run([base, "-m", "venv", str(folder)])
         _run([str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *peer.requirements])
         stamp.write_text(wanted)
     return str(python)

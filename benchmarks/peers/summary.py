@@ -61,15 +61,19 @@ class Verdict(Struct, frozen=True):
 
 
 class Report(Struct, frozen=True):
-    """All of it: what is written as JSON, and what a page is made of."""
+    """All of it: what is written as JSON, and what a page is made of. The page needs no single ``runs``.
+
+    ``load``: the least and the most of the system's, as runs began.
+    """
 
     machine: Machine
     date: str
     quick: bool
     rounds: int
+    load: tuple[float, float]
     rows: Sequence[Row]
     verdicts: Sequence[Verdict]
-    runs: Sequence[Taken]
+    runs: Sequence[Taken] = ()
 
 
 def summarize(
@@ -88,6 +92,7 @@ def summarize(
         date=date,
         quick=quick,
         rounds=1 + max((run.round for run in runs), default=-1),
+        load=(min((run.load for run in runs), default=0), max((run.load for run in runs), default=0)),
         rows=rows,
         verdicts=judge(runs),
         runs=runs,
@@ -96,12 +101,11 @@ def summarize(
 
 def _row(entry: Entry, runs: Sequence[Taken], versions: Mapping[str, tuple[str, ...]]) -> Row:
     cells = {name: _cell(name, [run.line for run in runs if run.line.scenario == _scenario(name)]) for name in FIGURES}
-    promise = entry.peer.promise
     return Row(
         entry.name,
         entry.title,
         entry.peer.about,
-        (promise.durable, promise.graph, promise.server, promise.results),
+        entry.promise,
         cells,
         entry.peer.requirements,
         versions.get(entry.peer.name, ()),
@@ -128,12 +132,21 @@ def _cell(name: str, lines: Sequence[Line]) -> Cell:
 
 def judge(runs: Sequence[Taken]) -> list[Verdict]:
     """Compare with the targets: the ratio within each round, and the median of these."""
-    verdicts: list[Verdict] = []
-    for target in PEER_TARGETS:
-        value = _ratio(runs, target)
-        must, aim = (met(target.better, value, wanted) for wanted in (target.must, target.aim))
-        verdicts.append(Verdict(target, value, must, aim))
-    return verdicts
+    return [_verdict(target, _ratio(runs, target)) for target in PEER_TARGETS]
+
+
+def judged_again(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """Compare what was measured earlier with the targets of today."""
+    values = {_measured(verdict.target): verdict.value for verdict in verdicts}
+    return [_verdict(target, values.get(_measured(target))) for target in PEER_TARGETS]
+
+
+def _measured(target: PeerTarget) -> tuple[object, ...]:
+    return target.figure, target.synchronous, target.peers, target.against
+
+
+def _verdict(target: PeerTarget, value: float | None) -> Verdict:
+    return Verdict(target, value, met(target.better, value, target.must), met(target.better, value, target.aim))
 
 
 def _ratio(runs: Sequence[Taken], target: PeerTarget) -> float | None:
@@ -159,17 +172,20 @@ def _median(runs: Iterable[Taken], number: int, entry: str, figure: str) -> floa
     return statistics.median(values) if values else None
 
 
-def wins(report: Report, figure: str) -> list[Row]:
-    """The libraries that were faster in this than asyncjobs with the better of its two settings."""
+def wins(report: Report, figure: str, *, synced: bool = False) -> list[Row]:
+    """The libraries that were faster in this than asyncjobs with the better of its two settings.
+
+    :param synced: compare only what syncs each commit: those libraries, and asyncjobs with FULL.
+    """
     better = FIGURES[figure][2]
-    ours = [row.cells[figure].median for row in report.rows if row.name.startswith(f"{OURS} ")]
-    known = [value for value in ours if value is not None]
+    rows = [row for row in report.rows if is_synced(row) or not synced]
+    known = [value for row in rows if is_ours(row) and (value := row.cells[figure].median) is not None]
     if not known:
         return []
     best = max(known) if better == "higher" else min(known)
     return [
         row
-        for row in report.rows
+        for row in rows
         if is_library(row)
         and (value := row.cells[figure].median) is not None
         and (value > best if better == "higher" else value < best)
@@ -178,7 +194,17 @@ def wins(report: Report, figure: str) -> list[Row]:
 
 def is_library(row: Row) -> bool:
     """Whether a row is of another library: neither asyncjobs nor a limit."""
-    return not row.name.startswith(f"{OURS} ") and not is_limit(row)
+    return not is_ours(row) and not is_limit(row)
+
+
+def is_ours(row: Row) -> bool:
+    """Whether a row is of asyncjobs."""
+    return row.name.startswith(f"{OURS} ")
+
+
+def is_synced(row: Row) -> bool:
+    """Whether each commit is synced to the disk before it is acknowledged."""
+    return row.promise[0].startswith("synced")
 
 
 def is_limit(row: Row) -> bool:

@@ -11,18 +11,18 @@ from benchmarks.report import aligned, number
 def text(report: Report) -> str:
     """All tables: promises, figures, what is missing and why, targets, and who is ahead of asyncjobs."""
     machine = report.machine
-    loads = [run.load for run in report.runs]
     lines = [
         f"{machine.system}, {machine.cores} cores, Python {machine.python}, SQLite {machine.sqlite}, "
         f"revision {machine.revision}, {report.date}",
         f"{report.rounds} round{'' if report.rounds == 1 else 's'}{', quick: rough' if report.quick else ''}; "
-        f"load {min(loads, default=0):.1f} to {max(loads, default=0):.1f}",
+        f"load {report.load[0]:.1f} to {report.load[1]:.1f}",
         "",
         *aligned(promises(report)),
         "",
         *aligned(figures(report)),
-        *_section("Why there is no figure", _reasons(report)),
+        *_section("Why there is no figure", reasons(report)),
         *_section("Ahead of asyncjobs", ahead(report)),
+        *_section("Ahead of asyncjobs with FULL, of those that sync each commit", ahead(report, synced=True)),
         "",
         *aligned(targets(report)),
     ]
@@ -32,13 +32,14 @@ def text(report: Report) -> str:
 def promises(report: Report) -> list[tuple[str, ...]]:
     """What each library gives for the time."""
     rows = [(row.title, *row.promise) for row in report.rows if not is_limit(row)]
-    return [("", "durable", "graph", "server", "results"), *rows]
+    return [("library", "durable", "graph", "server", "results"), *rows]
 
 
-def figures(report: Report) -> list[tuple[str, ...]]:
-    """A row for each library, a column for each figure."""
-    head = ("", *(f"{title}, {unit}" for title, unit, _ in FIGURES.values()))
-    return [head, *((row.title, *(cell_text(row, name) for name in FIGURES)) for row in report.rows)]
+def figures(report: Report, names: Sequence[str] = tuple(FIGURES)) -> list[tuple[str, ...]]:
+    """A row for each library, a column for each of these figures."""
+    shown = [FIGURES[name] for name in names]
+    head = ("library", *(f"{title}, {unit}" for title, unit, _ in shown))
+    return [head, *((row.title, *(cell_text(row, name) for name in names)) for row in report.rows)]
 
 
 def cell_text(row: Row, figure: str) -> str:
@@ -49,7 +50,8 @@ def cell_text(row: Row, figure: str) -> str:
     return {"c": "no", "f": "failed"}.get(cell.why[:1], "–")
 
 
-def _reasons(report: Report) -> list[str]:
+def reasons(report: Report) -> list[str]:
+    """Why a library has no figure, where it has none."""
     lines: list[str] = []
     for row in report.rows:
         whys: dict[str, list[str]] = {}
@@ -61,11 +63,12 @@ def _reasons(report: Report) -> list[str]:
     return lines
 
 
-def ahead(report: Report) -> list[str]:
-    """Where another library wins, and by how much."""
+def ahead(report: Report, *, synced: bool = False) -> list[str]:
+    """Where another library wins, and by how much. ``synced``: among what syncs each commit."""
     lines: list[str] = []
     for figure, (title, unit, _) in FIGURES.items():
-        names = [f"{row.title} ({number(row.cells[figure].median or 0)} {unit})" for row in wins(report, figure)]
+        rows = wins(report, figure, synced=synced)
+        names = [f"{row.title} ({number(row.cells[figure].median or 0)} {unit})" for row in rows]
         if names:
             lines.append(f"{title}: {', '.join(names)}")
     return lines
@@ -73,7 +76,7 @@ def ahead(report: Report) -> list[str]:
 
 def targets(report: Report) -> list[tuple[str, ...]]:
     """What was wanted, and what was measured."""
-    table = [("target", "", "measured", "must", "", "aim", "")]
+    table = [("target", "what", "measured", "must", "met", "aim", "met")]
     for verdict in report.verdicts:
         target = verdict.target
         value = "not measured" if verdict.value is None else f"{number(verdict.value)} ×"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
+from asyncjobs import JobProcessor
 from benchmarks.jobs import noop, processor
 from benchmarks.result import Place, Result, Synchronous, lower, quantile
 
@@ -15,13 +16,9 @@ def run(place: Place, synchronous: Synchronous = "NORMAL") -> Result:
 
 
 async def _run(place: Place, synchronous: Synchronous) -> Result:
-    rounds: list[float] = []
     submits: list[float] = []
     async with processor(place.folder, synchronous=synchronous) as jp:
-        for value in range(place.pick(3_000, 1_500)):
-            began = time.perf_counter()
-            await (await jp.submit_job(noop, value))
-            rounds.append(time.perf_counter() - began)
+        rounds = await round_trips(jp, place.pick(3_000, 1_500))
         for value in range(place.pick(1_000, 500)):
             began = time.perf_counter()
             handle = await jp.submit_job(noop, value)
@@ -35,3 +32,13 @@ async def _run(place: Place, synchronous: Synchronous) -> Result:
             lower("submit_p99", 1e3 * quantile(submits, 0.99), "ms"),
         )
     )
+
+
+async def round_trips(jp: JobProcessor, jobs: int) -> list[float]:
+    """Seconds of each."""
+    rounds: list[float] = []
+    for value in range(jobs):
+        began = time.perf_counter()
+        await (await jp.submit_job(noop, value))
+        rounds.append(time.perf_counter() - began)
+    return rounds

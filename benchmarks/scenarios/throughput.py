@@ -25,14 +25,15 @@ async def _run(place: Place, synchronous: Synchronous) -> Result:
     async with processor(place.folder, synchronous=synchronous) as jp:
         return Result(
             (
-                *await _one_by_one(jp, place.pick(5_000, 2_000)),
-                *await _submitters(jp, place.pick(10_000, 10_000)),
-                *await _batch(jp, 20_000),
+                *await one_by_one(jp, place.pick(5_000, 2_000)),
+                *await submitters(jp, place.pick(10_000, 10_000)),
+                *await batch(jp, 20_000),
             )
         )
 
 
-async def _one_by_one(jp: JobProcessor, jobs: int) -> list[Figure]:
+async def one_by_one(jp: JobProcessor, jobs: int) -> list[Figure]:
+    """Each submit is awaited before the next."""
     watch = Stopwatch()
     handles = [await jp.submit_job(noop, value) for value in range(jobs)]
     stored = watch.seconds()
@@ -40,7 +41,8 @@ async def _one_by_one(jp: JobProcessor, jobs: int) -> list[Figure]:
     return [higher("one_by_one_stored", jobs / stored, "jobs/s"), *_ended("one_by_one", jobs, watch)]
 
 
-async def _submitters(jp: JobProcessor, jobs: int) -> list[Figure]:
+async def submitters(jp: JobProcessor, jobs: int) -> list[Figure]:
+    """A hundred submitters at the same time."""
     values = iter(range(jobs))
     handles: list[JobHandle[object]] = []
     watch = Stopwatch()
@@ -58,7 +60,8 @@ async def submit_from(jp: JobProcessor, values: Iterator[int], handles: list[Job
         handles.append(handle)
 
 
-async def _batch(jp: JobProcessor, jobs: int) -> list[Figure]:
+async def batch(jp: JobProcessor, jobs: int) -> list[Figure]:
+    """All jobs in one call."""
     watch = Stopwatch()
     handles = await jp.map_jobs(noop, range(jobs))
     stored = watch.seconds()

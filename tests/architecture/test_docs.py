@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "explanation" / "life-cycle.md"
 PICTURE = PAGE.with_suffix(".svg")
 FLOWS = ROOT / "docs" / "explanation" / "architecture.md"
+PERFORMANCE = ROOT / "docs" / "explanation" / "performance.md"
 STORES = (MemoryBackend, SQLiteBackend, SQSBackend)
 
 
@@ -28,13 +29,21 @@ def generate(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return runpy.run_path(str(ROOT / "docs" / "generate.py"))
 
 
-@pytest.mark.parametrize("page", [PAGE, FLOWS], ids=["life-cycle", "architecture"])
+@pytest.mark.parametrize("page", [PAGE, FLOWS, PERFORMANCE], ids=lambda page: page.stem)
 def test_the_page_is_what_the_generator_writes(generate: dict[str, Any], page: Path) -> None:
     assert generate["written"](page) == page.read_text(), "run: python docs/generate.py"
 
 
 def test_every_page_with_a_drawing_is_compared(generate: dict[str, Any]) -> None:
-    assert set(generate["DRAWINGS"]) == {PAGE, FLOWS}
+    assert set(generate["DRAWINGS"]) == {PAGE, FLOWS, PERFORMANCE}
+
+
+def test_no_drawing_of_a_page_is_without_its_generator(generate: dict[str, Any]) -> None:
+    """Else it would stay as it is while the figures change."""
+    for page in sorted(PAGE.parent.glob("*.md")):
+        found = re.findall(r"^<!-- drawn from .* -->$", page.read_text(), re.MULTILINE)
+        assert sorted(found) == sorted(generate["DRAWINGS"].get(page, {}))
+        assert page.read_text().count(generate["END"]) == len(found)
 
 
 def drawn_transitions() -> dict[tuple[JobStatus | None, EventType], JobStatus]:

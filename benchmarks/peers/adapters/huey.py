@@ -16,9 +16,7 @@ from benchmarks.shapes import Parents, layers_of
 _huey: Any = importlib.import_module("huey")
 _around = Surroundings()
 sys.setrecursionlimit(20_000)  # a chain of 500 is one message, each job within the one before
-app: Any = _huey.SqliteHuey(
-    "peers", filename=str(_around.folder / "huey.db"), fsync=True, timeout=PATIENCE, strict_fifo=True
-)
+app: Any = _huey.SqliteHuey("peers", filename=str(_around.folder / "huey.db"), fsync=True, timeout=PATIENCE)
 
 
 @app.task()

@@ -1,6 +1,7 @@
-"""PgQueuer on PostgreSQL, synced: one worker process that takes a hundred jobs at a time. It keeps no results.
+"""PgQueuer on PostgreSQL, synced: one worker process that takes a hundred jobs at a time, or one. It keeps no results.
 
-That a job has ended is what its watcher tells, by NOTIFY.
+That a job has ended is what its watcher tells, by NOTIFY. The worker records that for as many jobs as it takes at a
+time, else each 100 ms: a hundred are best for rates, one is best for a round trip.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ _pgqueuer: Any = importlib.import_module("pgqueuer")
 _completion: Any = importlib.import_module("pgqueuer.core.completion")
 _db: Any = importlib.import_module("pgqueuer.db")
 _queries: Any = importlib.import_module("pgqueuer.queries")
-_url = Surroundings().url
+_around = Surroundings()
+_url = _around.url
+_batch_size = 1 if _around.variant == "one at a time" else 100
 
 
 async def work() -> None:
@@ -29,7 +32,7 @@ async def work() -> None:
     async def noop(job: object) -> None:
         """Do nothing."""
 
-    await app.run(batch_size=100)
+    await app.run(batch_size=_batch_size)
 
 
 class Peer(Adapter):
