@@ -102,6 +102,14 @@ def test_limits_are_of_what_is_counted(tmp_path: Path) -> None:
     assert ("chain", "commits", "1.4", "≤ 1", "NOT MET") in rows
 
 
+@pytest.mark.parametrize("shape", sorted({target.shape for target in COUNT_TARGETS}))
+def test_a_job_takes_no_more_than_the_limits(shape: str, tmp_path: Path) -> None:
+    """Counters instead of clocks: statements, commits, pages, tasks and futures are the same on every machine."""
+    rows = account.limits([account.take(shape, 200, tmp_path)])
+    assert [row for row in rows if row[-1] == "NOT MET"] == []
+    assert {row[0] for row in rows[1:]} == {shape}
+
+
 # -- choices
 
 

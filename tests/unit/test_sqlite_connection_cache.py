@@ -207,7 +207,7 @@ async def noop(number: int) -> int:
     return number
 
 
-ONE_BY_ONE, ROUND_TRIP, CHAIN = 11, 15, 13
+ONE_BY_ONE, ROUND_TRIP, CHAIN = 6, 10, 10
 """Statements a job, or a node. Before the connection remembered anything: 19, 23, 16."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import sqlite3
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from msgspec import json
 
@@ -13,7 +14,6 @@ from asyncjobs.backends.sqlite.connection_cache import ConnectionCache
 from asyncjobs.backends.sqlite.ids import worker_number
 from asyncjobs.backends.sqlite.lanes import LaneRow, Lanes
 from asyncjobs.backends.sqlite.moments import Clocks
-from asyncjobs.backends.sqlite.payloads import CALL, INJECTS, ISOLATION, JOIN_CALL
 from asyncjobs.backends.sqlite.plan_rows import Rows
 from asyncjobs.backends.unreadable import PREFIX, mark, unreadable_job
 from asyncjobs.core import commands
@@ -69,8 +69,8 @@ UNION ALL SELECT n FROM (SELECT n FROM jobs WHERE waits_for = 2 AND boot = ? AND
 _ADMITTED = "SELECT -priority, n FROM jobs WHERE limit_key = ? AND waits_for = 0 ORDER BY priority DESC, n LIMIT ?"
 _LIMITED = "SELECT -priority, n FROM jobs WHERE limit_key = ? AND waits_for = 1 ORDER BY priority DESC, n LIMIT ?"
 _CALLS = (
-    f"SELECT j.n, j.lane, j.timeout, {INJECTS}, {ISOLATION}, {CALL} FROM json_each(?) i "
-    f"CROSS JOIN jobs j ON j.n = i.value {JOIN_CALL}"
+    "SELECT j.n, j.lane, j.timeout, c.injects, c.isolation, c.call FROM json_each(?) i "
+    "CROSS JOIN jobs j ON j.n = i.value LEFT JOIN calls c ON c.n = j.n"
 )
 
 
@@ -280,19 +280,27 @@ class Claiming:
             if record is not None:
                 row = self._lanes.get(self._connection, self._lane_of(n))
                 self._calls[n] = (row, record.timeout, record.injects, record.isolation, record.call)
-        if stored:
-            rows = self._connection.execute(_CALLS, (json.encode(stored).decode(),)).fetchall()
-            for n, number, timeout, injects, isolation, call in rows:
-                row = self._lanes.get(self._connection, number)
-                problems = [row.unreadable.removeprefix(PREFIX)] if row.unreadable is not None else []
-                if type(call) is not bytes:
-                    problems.append("call")
-                if timeout is not None and type(timeout) is not float:
-                    problems.append("timeout")
-                if problems:
-                    self._unreadable[n] = mark(problems)
-                    timeout, call = None, b""
-                self._calls[n] = (row, timeout, injects == 1, isolation or "thread", call)
+        for n in stored:
+            call = self._rows.calls[n]
+            if call[-1] is not None:
+                self._note_call(n, *call)
+        beside = [n for n in stored if n not in self._calls]
+        if beside:
+            for row in self._connection.execute(_CALLS, (json.encode(beside).decode(),)).fetchall():
+                self._note_call(*row)
+
+    def _note_call(self, n: int, lane: int, timeout: Any, injects: Any, isolation: Any, call: Any) -> None:
+        """Note a call as it is stored; what is unreadable of it is named in the answer."""
+        row = self._lanes.get(self._connection, lane)
+        problems = [row.unreadable.removeprefix(PREFIX)] if row.unreadable is not None else []
+        if type(call) is not bytes:
+            problems.append("call")
+        if timeout is not None and type(timeout) is not float:
+            problems.append("timeout")
+        if problems:
+            self._unreadable[n] = mark(problems)
+            timeout, call = None, b""
+        self._calls[n] = (row, timeout, injects == 1, isolation or "thread", call)
 
     def remember_started(self) -> None:
         """Remember the rows of the claimed jobs: their ends need not read them."""

@@ -20,8 +20,11 @@ from asyncjobs.core.state import EdgeRow, GateState, JobState, Role
 from asyncjobs.models import EdgeState
 
 _EDGE_STATES = {int(state): state for state in EdgeState}
-_JOBS = f"SELECT {STATE_COLUMNS}, lane FROM jobs WHERE n IN (SELECT value FROM json_each(?))"
-_ONE_JOB = f"SELECT {STATE_COLUMNS}, lane FROM jobs WHERE n = ?"
+_COLUMNS = f"{STATE_COLUMNS}, lane, timeout, injects, isolation, call"
+_STATE = slice(0, -5)
+_CALL = slice(-5, None)
+_JOBS = f"SELECT {_COLUMNS} FROM jobs WHERE n IN (SELECT value FROM json_each(?))"
+_ONE_JOB = f"SELECT {_COLUMNS} FROM jobs WHERE n = ?"
 _ANY = 1 << 31
 
 
@@ -45,6 +48,9 @@ class Rows:
         self._cache = cache
         self.lanes: dict[int, int] = {}
         """The lane of each job that was read, by number."""
+        self.calls: dict[int, tuple[Any, ...]] = {}
+        """What an attempt of each job that was read needs, by number: lane, timeout, injects, isolation, call. The last
+        three are NULL if the call is not in the row of the job."""
         self.stored: dict[int, JobState] = {}
         """Each job that was read or written, as it is stored now."""
         self._left = sys.maxsize if most is None else most
@@ -76,8 +82,10 @@ class Rows:
         else:
             rows = self._all(self._execute(_JOBS, (json.encode(numbers).decode(),)))
         clocks = self._clocks
-        self.lanes.update((row[0], row[-1]) for row in rows)
-        jobs = [state_from_row(row[:-1], clocks) for row in rows]
+        for row in rows:
+            call = self.calls[row[0]] = row[_CALL]
+            self.lanes[row[0]] = call[0]
+        jobs = [state_from_row(row[_STATE], clocks) for row in rows]
         return [job if job.unreadable is None else self._mended(job) for job in jobs]
 
     def _mended(self, job: JobState) -> JobState:
