@@ -38,17 +38,26 @@ async def patiently(call: Callable[[int], Awaitable[T]], *, tries: int, clock: C
     :param call: gets the number of the attempt, from 1.
     :raises BackendConnectionError: it failed transiently ``tries`` times.
     """
+    try:
+        return await call(1)
+    except BackendError as error:
+        failed = error
+    return await _try_again(call, failed, tries, clock)
+
+
+async def _try_again(call: Callable[[int], Awaitable[T]], error: BackendError, tries: int, clock: Clock) -> T:
+    """Repeat a call whose first attempt has failed."""
     attempt = 1
-    while True:
-        try:
-            return await call(attempt)
-        except BackendError as error:
-            if not error.transient:
-                raise
-            if attempt >= tries:
-                raise _used_up(error, attempt) from error
+    while error.transient:
+        if attempt >= tries:
+            raise _used_up(error, attempt) from error
         attempt += 1
         await clock.sleep(delay_before(attempt))
+        try:
+            return await call(attempt)
+        except BackendError as again:
+            error = again
+    raise error
 
 
 async def enqueue_patiently(
@@ -70,10 +79,7 @@ async def enqueue_patiently(
     """
     began = clock.now()
 
-    async def submit(attempt: int) -> Sequence[str]:
-        if attempt == 1:
-            trying()
-            return await backend.enqueue_jobs(jobs, parent=parent)
+    async def submit_again(_: int) -> Sequence[str]:
         chosen = [job.id for job in jobs if not job.generated and job.if_exists == "raise"]
         for job in await backend.get_jobs(chosen) if chosen else ():
             if from_datetime(job.created_at) < began:
@@ -83,7 +89,12 @@ async def enqueue_patiently(
         return await backend.enqueue_jobs(again, parent=parent)
 
     try:
-        return await patiently(submit, tries=tries, clock=clock)
+        try:
+            trying()
+            return await backend.enqueue_jobs(jobs, parent=parent)
+        except BackendError as error:
+            failed = error
+        return await _try_again(submit_again, failed, tries, clock)
     except BackendConnectionError as error:
         error.request = jobs
         raise

@@ -124,7 +124,7 @@ class Submitter:
         *,
         run: bool = True,
     ) -> Sequence[str]:
-        in_graph = await self._graph.add(jobs)
+        in_graph = await self._graph.add(jobs) if any(job.dependencies for job in jobs) else ()
         gates = self._vouch(requests, jobs)
         local = [job.id for job in jobs if job.owner is not None]
         try:
@@ -168,7 +168,8 @@ class Submitter:
         request = build_request(func, args, options)
         if "args" not in options and "kwargs" not in options:
             self._submissions.check_options(func)
-        ids = await self.store([request])
+        job = self._submissions.encode(request, self._owner())
+        ids = await self._store_encoded([request], [job], None, None)
         return self._handle(ids[0], request)
 
     async def submit_gate(self, question: str, options: Mapping[str, Any]) -> JobHandle[Any]:

@@ -12,11 +12,14 @@ from anyio.lowlevel import EventLoopToken, current_token
 
 
 class Wakeup:
-    """An event that is used again and again: notifications while no task waits are kept, as one."""
+    """An event that is used again and again: notifications while no task waits are kept, as one.
 
-    def __init__(self) -> None:
-        self._event = anyio.Event()
-        self._new_event = type(self._event)  # anyio.Event looks up the class of the event loop, which costs far more
+    :param beside: one of the same event loop, whose class of events need not be looked up, which costs far more.
+    """
+
+    def __init__(self, beside: Wakeup | None = None) -> None:
+        self._event = anyio.Event() if beside is None else beside._new_event()
+        self._new_event = type(self._event)
 
     def notify(self) -> None:
         """Wake the waiting task, or let the next wait return at once. On the loop's thread only."""

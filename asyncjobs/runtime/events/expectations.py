@@ -11,14 +11,15 @@ from asyncjobs.runtime.wakeups import Wakeup
 class Expectation:
     """Jobs that a caller waits for, and those of them that have become terminal since.
 
+    :param beside: a wakeup of the same event loop.
     :param closed: whether the log is no longer followed.
     """
 
-    def __init__(self, job_ids: Sequence[str], *, closed: bool = False) -> None:
+    def __init__(self, job_ids: Sequence[str], beside: Wakeup, *, closed: bool = False) -> None:
         self.job_ids = job_ids
         self._closed = closed
         self._ended: list[str] = []
-        self._signal = Wakeup()
+        self._signal = Wakeup(beside)
 
     def notify(self, job_id: str) -> None:
         """Note that a job has become terminal, or must be looked up in the store."""

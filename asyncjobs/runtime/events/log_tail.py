@@ -383,7 +383,7 @@ class LogTail:
 
     def expect(self, job_ids: Sequence[str]) -> Expectation:
         """Expect these jobs to become terminal: by commits of this process, and after ``live`` of any process."""
-        expectation = Expectation(job_ids, closed=self._closed)
+        expectation = Expectation(job_ids, self._catch_up, closed=self._closed)
         for job_id in job_ids:
             self._waiters.setdefault(job_id, []).append(expectation)
         return expectation
