@@ -36,7 +36,7 @@ help:
 	@echo "make bench-long   ten million jobs, ten minutes of retention, daemons that share a file: an hour, 5 GB"
 	@echo "                  (QUICK=1: two minutes; JOBS=1000000 MINUTES=5; ARGS=\"drain retention daemons\": only some)"
 	@echo "make bench-peers  asyncjobs beside other job libraries, each in an environment of its own: 45 minutes (QUICK=1: a few)"
-	@echo "make docs-figures measure again what the page on performance shows, and draw it: an hour and a half (QUICK=1: ten minutes)"
+	@echo "make docs-figures measure again what the page on performance shows, and draw it: an hour (QUICK=1: eight minutes)"
 	@echo "                  (FIGURES=\"peers account choices bench\": only some; CEILING=path of the yardstick)"
 	@echo "make bench-sqs    the SQS store beside Celery and taskiq on an emulator, and what jobs cost on AWS (QUICK=1)"
 	@echo "With PYTHON=python3.12 each of them uses that Python, in an environment of its own."
@@ -251,7 +251,7 @@ bench-long: $(VENV)/dev.stamp
 bench-peers: $(VENV)/dev.stamp
 	$(BIN)/python -m benchmarks.peers $(if $(QUICK),--quick) $(ARGS)
 
-# Results go to docs/figures, and from there onto the page. A single one is drawn anew by python docs/generate.py alone.
+# Results go to docs/figures, and from there onto the page. ARGS_choices="--newer PATH" (or ARGS_peers, …) goes to one.
 FIGURES ?= account choices bench peers
 FIGURES_OF_peers := benchmarks.peers
 FIGURES_OF_account := benchmarks.account

@@ -45,6 +45,8 @@ def main(
     profile: str | None,
 ) -> None:
     """Measure SCENARIOs (default: all), in turns, and compare with the targets."""
+    if docs and scenarios:
+        raise click.UsageError("--docs wants all scenarios.")
     if profile is not None:
         sys.exit(subprocess.run(_command(profile, quick, "--profile"), cwd=ROOT, check=False).returncode)
     names = [name for name, entry in SCENARIOS.items() if name in scenarios or not (scenarios or entry.named)]

@@ -44,8 +44,8 @@ class Line(Struct, frozen=True):
 class Account(Struct, frozen=True):
     """What a job of this shape costs; all of it is a job's share. Times are µs.
 
-    ``wall`` and ``processor`` are of a run without counters. Of the other one: ``inside``, from BEGIN to COMMIT;
-    ``garbage``, collections; ``reads``, statements of other connections than the one that writes.
+    ``wall`` and ``processor`` are of a run without counters. Of the other one: ``between``, from BEGIN to COMMIT
+    outside of statements; ``garbage``, collections; ``reads``, statements of other connections than the writing one.
     """
 
     shape: str
@@ -53,7 +53,7 @@ class Account(Struct, frozen=True):
     wall: float
     processor: float
     statements: Sequence[Line]
-    inside: float
+    between: float
     garbage: float
     commits: float
     pages: float
@@ -170,7 +170,7 @@ async def _counted(
         writer = max(connections, key=lambda connection: connection.commits)
         found = writer.by_name()
         reads = sum(one.times for other in connections if other is not writer for one in other.by_name().values())
-        inside, commits = writer.inside, writer.commits
+        between, commits = writer.between, writer.commits
         page_size = int(writer.execute("PRAGMA page_size").fetchone()[0])
     wall, used = watch
     lines = [Line(name, one.times / jobs, 1e6 * one.seconds / jobs) for name, one in found.items()]
@@ -180,7 +180,7 @@ async def _counted(
         wall=wall,
         processor=used,
         statements=sorted(lines, key=lambda line: -line.micros),
-        inside=1e6 * inside / jobs,
+        between=1e6 * between / jobs,
         garbage=1e6 * sum(garbage) / jobs,
         commits=commits / jobs,
         pages=written / (_FRAME_HEADER + page_size) / jobs,
@@ -214,7 +214,7 @@ def times(shapes: Sequence[Account]) -> list[tuple[str, ...]]:
 
 def _times(one: Account) -> tuple[float, ...]:
     commit = sum(line.micros for line in one.statements if line.name == "COMMIT")
-    return (one.wall, one.processor, one.sql, commit, one.inside - one.sql, one.garbage)
+    return (one.wall, one.processor, one.sql, commit, one.between, one.garbage)
 
 
 def statements(one: Account) -> list[tuple[str, ...]]:
@@ -257,6 +257,8 @@ def text(accounts: Accounts) -> str:
 @click.option("--docs", is_flag=True, help="Keep it for docs/explanation/performance.md, too.")
 def main(shapes: tuple[str, ...], quick: bool, full: bool, docs: bool) -> None:
     """Account for a job of SHAPES (default: all)."""
+    if docs and (shapes or full):
+        raise click.UsageError("--docs wants all shapes, and NORMAL.")
     found: list[Account] = []
     before = machine()
     with tempfile.TemporaryDirectory(prefix="asyncjobs-account-") as folder:

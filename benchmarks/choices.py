@@ -216,6 +216,8 @@ def main(
     if child is not None:
         _child(json.decode(child, type=Setting), share)
         return
+    if docs and names:
+        raise click.UsageError("--docs wants all choices.")
     before, pythons = machine(), Pythons(newer)
     count = pairs or (1 if quick else 5)
     taken = list(take(names or list(CHOICES), count, 0.3 if quick else 1.0, pythons))

@@ -45,9 +45,9 @@ class CountingConnection(sqlite3.Connection):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.statements: dict[str, Statement] = {}
-        self.inside = 0.0
-        """Seconds from each BEGIN to its COMMIT."""
-        self._begun = 0.0
+        self.between = 0.0
+        """Seconds from each BEGIN to its COMMIT that are spent in no statement."""
+        self._begun = self._busy = 0.0
         CountingConnection.opened.append(self)
 
     def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
@@ -72,9 +72,10 @@ class CountingConnection(sqlite3.Connection):
         statement.times += 1
         statement.seconds += now - since
         if sql.startswith("BEGIN"):
-            self._begun = since
-        elif sql == "COMMIT":
-            self.inside += now - self._begun
+            self._begun, self._busy = since, 0.0
+        self._busy += now - since
+        if sql == "COMMIT":
+            self.between += now - self._begun - self._busy
 
     def by_name(self) -> dict[str, Statement]:
         """Return what was run, by kind."""
@@ -107,7 +108,7 @@ def forget(connections: Iterable[CountingConnection]) -> None:
     """Begin again, on connections that are open."""
     for connection in connections:
         connection.statements.clear()
-        connection.inside = 0.0
+        connection.between = 0.0
 
 
 class CountingLoop(asyncio.SelectorEventLoop):

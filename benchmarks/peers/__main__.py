@@ -19,7 +19,7 @@ from benchmarks.peers.document import write
 from benchmarks.peers.harness import SCENARIOS
 from benchmarks.peers.rounds import Rounds
 from benchmarks.peers.running import Settings
-from benchmarks.peers.summary import Report, summarize
+from benchmarks.peers.summary import NOT_MEASURED, Report, summarize
 from benchmarks.peers.table import text
 
 FIGURES = ROOT / "docs" / "figures" / "peers.json"
@@ -67,7 +67,7 @@ def main(
     if page is not None:
         write(report, page)
     if docs:
-        _save(replace(report, runs=()), FIGURES)
+        _keep(report)
     if any(run.line.failed for run in report.runs if run.entry.startswith(f"{OURS} ")):
         sys.exit(1)
 
@@ -96,6 +96,14 @@ def _while_there_is_time(rounds: int, minutes: float) -> Iterator[int]:
             return
         yield number
         longest = max(longest, time.monotonic() - since)
+
+
+def _keep(report: Report) -> None:
+    """Save what the page needs, unless it would lack something: of an interrupted run, or of a few libraries."""
+    rows = (row.title for row in report.rows if any(cell.why == NOT_MEASURED for cell in row.cells.values()))
+    if missing := ", ".join(rows):
+        raise click.ClickException(f"not kept for the page, because not all was measured: {missing}")
+    _save(replace(report, runs=()), FIGURES)
 
 
 def _save(report: Report, path: Path) -> None:

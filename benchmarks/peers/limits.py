@@ -23,6 +23,8 @@ from benchmarks.peers.lines import LinesOut
 from benchmarks.shapes import Parents, chain, fan, layered
 
 _JOBS = 2_000
+_TABLES = {**OWNERS, "results": "n"}
+"""Tables that may have rows of a job that has ended, and the column that says of which."""
 _SHAPES: dict[str, Callable[[], Parents]] = {
     "chain": lambda: chain(500),
     "layered": lambda: layered(10, 100, 3),
@@ -73,15 +75,15 @@ def _measured(scenario: str, target: sqlite3.Connection, rows: Rows) -> Measured
     if scenario != "batch":
         return Measured(jobs, **{scenario: jobs / _together(target, every)})
     stored = _together(target, [_as_stored(its) for its in every])
-    for table in OWNERS:
+    for table in _TABLES:
         target.execute(f"DELETE FROM {table}")
     return Measured(jobs, batch=jobs / _together(target, every), batch_stored=jobs / stored)
 
 
 def _as_stored(rows: Sequence[tuple[str, tuple[object, ...]]]) -> list[tuple[str, tuple[object, ...]]]:
-    """The rows of a job that is only stored: one event instead of three."""
-    events = [row for row in rows if row[0].startswith("INSERT INTO events")]
-    return [row for row in rows if row not in events[1:]]
+    """The rows of a job that is only stored: one event instead of three, and no result."""
+    _, *later = [row for row in rows if row[0].startswith("INSERT INTO events")]
+    return [row for row in rows if row not in later and not row[0].startswith("INSERT INTO results")]
 
 
 def _shape(scenario: str) -> Parents:
@@ -100,7 +102,7 @@ async def _write(folder: Path, parents: Parents) -> None:
 
 def _rows(connection: sqlite3.Connection) -> Rows:
     rows: Rows = {}
-    for table, owner in OWNERS.items():
+    for table, owner in _TABLES.items():
         found = connection.execute(f"SELECT {owner}, * FROM {table} ORDER BY {owner}")
         marks = ", ".join("?" * (len(found.description) - 1))
         for job, *values in found:

@@ -25,6 +25,7 @@ FIGURES: dict[str, tuple[str, str, Better]] = {
     "fan": ("fan 1-2000-1", "nodes/s", "higher"),
 }
 """What is shown, its unit, and which way is better."""
+NOT_MEASURED = "not measured"
 SCENARIO_OF = {"batch_stored": "batch", "p50": "rounds", "p99": "rounds"}
 """Figures that are not named as their scenario is."""
 
@@ -124,7 +125,7 @@ def _cell(name: str, lines: Sequence[Line]) -> Cell:
     whys = [f"cannot: {line.cannot}" for line in lines if line.cannot]
     whys += ["cannot: a submit does not wait until it is stored" for line in lines if line.figures]
     whys += [f"failed: {line.failed}" for line in lines if line.failed]
-    return Cell(why=whys[0] if whys else "not measured")
+    return Cell(why=whys[0] if whys else NOT_MEASURED)
 
 
 # -- against one another

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from click.testing import CliRunner, Result
 from msgspec import json
 from msgspec.structs import replace
 
 from benchmarks.machine import Machine
+from benchmarks.peers import __main__ as command
 from benchmarks.peers import document, summary
 from benchmarks.peers.catalogue import entries, limits, ours
 from benchmarks.peers.charts import KINDS
+from benchmarks.peers.harness import SCENARIOS
 from benchmarks.peers.running import Line, Taken
 from benchmarks.peers.summary import Report, judged_again, summarize
 
@@ -62,6 +66,26 @@ def test_a_page_needs_no_single_runs() -> None:
     whole = report()
     kept = json.decode(json.encode(replace(whole, runs=())), type=Report)
     assert document.markdown(kept, "page") == document.markdown(whole, "page")
+
+
+def test_what_is_incomplete_is_not_kept_for_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def keep(runs: Sequence[Taken]) -> Result:
+        saved.write_bytes(json.encode(report(runs)))
+        return CliRunner().invoke(command.main, ["--from", str(saved), "--docs"])
+
+    saved, kept = tmp_path / "saved.json", tmp_path / "kept.json"
+    monkeypatch.setattr(command, "FIGURES", kept)
+    refused = keep(RUNS)
+    assert refused.exit_code == 1
+    assert "not kept for the page, because not all was measured: limit, sqlite3 NORMAL, " in refused.output
+    assert not kept.exists()
+    everything = [
+        Taken(0, entry.name, Line(scenario, cannot="no such thing"), 0.5)
+        for entry in (*limits(), *ours(), *entries())
+        for scenario in SCENARIOS
+    ]
+    assert keep(everything).exit_code == 0
+    assert json.decode(kept.read_bytes(), type=Report).runs == []
 
 
 # -- the parts
