@@ -31,7 +31,7 @@ help:
 	@echo "make check        ruff, pyright strict, types of an installed wheel, import contracts, import time"
 	@echo "make docs         the documentation as a site, in docs/_build/html; make docs-serve shows it (PORT=8000)"
 	@echo "make docs-shots   take the pictures of its pages again, of real runs, in Chromium and terminals (docs/pictures)"
-	@echo "make bench        benchmarks (QUICK=1 for a minute's worth)"
+	@echo "make bench        benchmarks (QUICK=1 for a minute's worth; BEFORE=path of another checkout to compare with)"
 	@echo "make bench-crewai a crew as a job beside its kickoff, and the events of 20 that stream (QUICK=1)"
 	@echo "make bench-long   ten million jobs, ten minutes of retention, daemons that share a file: an hour, 5 GB"
 	@echo "                  (QUICK=1: two minutes; JOBS=1000000 MINUTES=5; ARGS=\"drain retention daemons\": only some)"
@@ -226,7 +226,7 @@ check: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.architecture.public_types
 
 bench: $(VENV)/dev.stamp
-	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
+	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(BEFORE),--before $(BEFORE)) $(ARGS)
 
 # What the SQS store is measured beside, each in an environment of its own: they want other versions of what AWS needs.
 .venv-celery/stamp: PEER := "celery[sqs]==5.7.0"

@@ -13,21 +13,26 @@ from typing import Literal
 from msgspec.structs import replace
 
 from asyncjobs import SQLiteBackend
-from asyncjobs.backends.base import NewJob
+from asyncjobs.backends.base import AttemptEnd, ClaimRequest, NewJob, NewWorker
 from asyncjobs.config import SQLiteConfig
-from asyncjobs.core.codec import describe_callable, encode_call
+from asyncjobs.core.codec import describe_callable, encode_call, encode_value
 from asyncjobs.core.retry import DEFAULT_RETRY
 from asyncjobs.core.state import SECOND
-from asyncjobs.models import Dependency
+from asyncjobs.models import Dependency, Outcome, OutcomeKind
 from benchmarks.jobs import noop
 
-Kind = Literal["waiting", "delayed", "ready"]
+Kind = Literal["waiting", "delayed", "ready", "ended"]
 FAR = 10 * 365 * 86_400 * SECOND
 """µs until jobs that are never due here come due."""
 _PARENT = "parent"
 _SEEDS = 3
 OWNERS = {"jobs": "n", "calls": "n", "edges": "child", "events": "job"}
 """Tables that may have rows of a job, and the column that says of which."""
+_TABLES = {**OWNERS, "results": "n"}
+GROUPS = 1_000
+"""Groups of the jobs that have ended. The others have none."""
+_DIFFERENT = {"id", "position", "run_at", "due", "created_at", "at", "grp", "worker", "started_at", "finished_at"}
+"""Columns in which two jobs differ, besides the number of the job."""
 
 
 def new_job(job_id: str, *, priority: int = 0, delay: int | None = None, parents: tuple[str, ...] = ()) -> NewJob:
@@ -45,10 +50,12 @@ def new_job(job_id: str, *, priority: int = 0, delay: int | None = None, parents
 
 
 async def make(path: Path, kind: Kind, jobs: int) -> None:
-    """A file with so many jobs that are waiting, delayed or ready, of three priorities, and checked."""
+    """A file with so many jobs that are waiting, delayed, ready or ended, of three priorities, and checked."""
     async with SQLiteBackend(SQLiteConfig(db_path=path)) as backend:
         seeds = [_seed(kind, f"seed{i}", priority=(0, 0, 5)[i]) for i in range(_SEEDS)]
         await backend.enqueue_jobs([new_job(_PARENT, delay=FAR), *seeds])
+        if kind == "ended":
+            await _finish(backend, len(seeds))
     connection = sqlite3.connect(path, isolation_level=None)
     try:
         # The default cache holds 2 MB: with it, the indexes of a million rows are read again and again.
@@ -64,7 +71,19 @@ async def make(path: Path, kind: Kind, jobs: int) -> None:
 def _seed(kind: Kind, job_id: str, priority: int) -> NewJob:
     if kind == "waiting":
         return new_job(job_id, priority=priority, parents=(_PARENT,))
+    if kind == "ended":
+        return replace(new_job(job_id, priority=priority), group="g0")
     return new_job(job_id, priority=priority, delay=FAR if kind == "delayed" else None)
+
+
+async def _finish(backend: SQLiteBackend, jobs: int) -> None:
+    """Run these, which are the only ones that are ready."""
+    worker = await backend.register_worker(NewWorker(name="benchmark", slots=jobs))
+    functions = frozenset({describe_callable(noop).name})
+    claimed = await backend.dequeue_jobs(ClaimRequest(worker=worker, limit=jobs, functions=functions))
+    outcome = Outcome(OutcomeKind.SUCCEEDED, encode_value(1, "$"))
+    await backend.update_job_status([AttemptEnd(job.attempt, outcome) for job in claimed.jobs])
+    await backend.deregister_worker(worker)
 
 
 def _multiply(connection: sqlite3.Connection, jobs: int) -> None:
@@ -72,9 +91,10 @@ def _multiply(connection: sqlite3.Connection, jobs: int) -> None:
     copies = max(0, -(-jobs // _SEEDS) - 1)
     first = connection.execute("SELECT min(n) FROM jobs WHERE id LIKE 'seed%'").fetchone()[0]
     connection.execute("BEGIN IMMEDIATE")
-    for table, owner in OWNERS.items():
+    events = connection.execute("SELECT count(*) FROM events WHERE job >= ?", (first,)).fetchone()[0]
+    for table, owner in _TABLES.items():
         columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
-        values = ", ".join(_copied(table, owner, column) for column in columns)
+        values = ", ".join(_copied(table, owner, column, events) for column in columns)
         connection.execute(
             f"WITH RECURSIVE c(c) AS (SELECT 1 UNION ALL SELECT c + 1 FROM c WHERE c < :copies) "
             f"INSERT INTO {table}({', '.join(columns)}) SELECT {values} FROM c CROSS JOIN "
@@ -85,7 +105,7 @@ def _multiply(connection: sqlite3.Connection, jobs: int) -> None:
     connection.execute("COMMIT")
 
 
-def _copied(table: str, owner: str, column: str) -> str:
+def _copied(table: str, owner: str, column: str, events: int) -> str:
     if column == owner:
         return f"s.{column} + {_SEEDS} * c"
     if table == "jobs" and column == "id":
@@ -93,7 +113,11 @@ def _copied(table: str, owner: str, column: str) -> str:
     if table == "jobs" and column in ("run_at", "due"):
         return f"s.{column} + 1000 * c"  # NULL stays NULL
     if table == "events" and column == "position":
-        return f"s.position + {_SEEDS} * c"
+        return f"s.position + {events} * c"
+    if column == "grp":
+        return f"CASE WHEN s.grp IS NULL THEN NULL ELSE 'g' || (c % {GROUPS}) END"
+    if table == "jobs" and column in ("started_at", "finished_at"):
+        return f"s.{column} + c"
     return f"s.{column}"
 
 
@@ -101,16 +125,18 @@ async def _check(path: Path, kind: Kind) -> None:
     """The newest copy, and what the backend writes itself, differ in keys and times only."""
     async with SQLiteBackend(SQLiteConfig(db_path=path)) as backend:
         await backend.enqueue_jobs([_seed(kind, "check", priority=5)])
+        if kind == "ended":
+            await _finish(backend, 1)
     connection = sqlite3.connect(path, isolation_level=None)
     connection.row_factory = sqlite3.Row
     try:
         numbers = connection.execute("SELECT n FROM jobs WHERE priority = 5 ORDER BY n DESC LIMIT 2").fetchall()
-        for table, owner in OWNERS.items():
+        for table, owner in _TABLES.items():
             own, copy = (
                 [dict(row) for row in connection.execute(f"SELECT * FROM {table} WHERE {owner} = ?", number)]
                 for number in numbers
             )
-            keys = {owner, "id", "position", "run_at", "due", "created_at", "at"}
+            keys = {owner, *_DIFFERENT}
             bare = [[{k: v for k, v in row.items() if k not in keys} for row in rows] for rows in (own, copy)]
             if bare[0] != bare[1]:
                 raise AssertionError(f"copied rows of {table} are not what the backend writes: {own} {copy}")

@@ -9,11 +9,19 @@ from msgspec import Struct
 
 from benchmarks.machine import Machine
 from benchmarks.result import Figure
-from benchmarks.targets import TARGETS, Verdict, judge
+from benchmarks.scale_targets import BEFORE, BEFORE_TARGETS, LONG_TARGETS, SCALE_TARGETS
+from benchmarks.targets import PEER_TARGETS, TARGETS, PeerTarget, Target, Verdict, judge, verdict_of
+
+NOT_HERE = "not measured here"
+_NAMED = {"crews": "bench-crewai", "sqs": "bench-sqs", "sqs-costs": "bench-sqs", "sqs-lag": "bench-sqs"}
+"""What is run only if it is named, and by what."""
 
 
 class Taken(Struct, frozen=True):
-    """One run of a scenario (or of the yardstick: ``scenario`` is its variant, ``yardstick`` True)."""
+    """One run of a scenario (or of the yardstick: ``scenario`` is its variant, ``yardstick`` True).
+
+    ``before``: with the package of the other checkout.
+    """
 
     turn: int
     scenario: str
@@ -23,6 +31,7 @@ class Taken(Struct, frozen=True):
     figures: tuple[Figure, ...] = ()
     notes: tuple[str, ...] = ()
     failed: str | None = None
+    before: bool = False
 
 
 class Row(Struct, frozen=True):
@@ -37,7 +46,7 @@ class Row(Struct, frozen=True):
 
 
 class Ratio(Struct, frozen=True):
-    """Ours divided by the yardstick's of the same turn, the median over the turns."""
+    """Ours divided by the yardstick's of the same turn, or by that of ``--before``; the median over the turns."""
 
     figure: str
     over: str
@@ -57,16 +66,25 @@ class Report(Struct, frozen=True):
     ratios: Sequence[Ratio]
     verdicts: Sequence[Verdict]
     runs: Sequence[Taken]
+    whole: bool = False
+    """Whether everything was run that need not be named."""
 
 
 def summarize(
-    machine: Machine, runs: Sequence[Taken], beside: dict[str, tuple[str, ...]], *, quick: bool, repeat: int
+    machine: Machine,
+    runs: Sequence[Taken],
+    beside: dict[str, tuple[str, ...]],
+    *,
+    quick: bool,
+    repeat: int,
+    whole: bool = False,
 ) -> Report:
     """Medians, ratios within each turn, and verdicts. ``beside``: the yardstick's variants by scenario."""
     ratios = list(_ratios(runs, beside))
-    rows = _rows(run for run in runs if not run.yardstick)
+    rows = _rows(run for run in runs if not (run.yardstick or run.before))
     figures = {row.name: row.median for row in rows}
-    verdicts = judge(figures, {(ratio.figure, ratio.over): ratio.median for ratio in ratios})
+    by_name = {(ratio.figure, ratio.over): ratio.median for ratio in ratios}
+    verdicts = judge(figures, by_name, [*TARGETS, *BEFORE_TARGETS, *SCALE_TARGETS])
     return Report(
         machine=machine,
         quick=quick,
@@ -77,6 +95,7 @@ def summarize(
         ratios=ratios,
         verdicts=verdicts,
         runs=runs,
+        whole=whole,
     )
 
 
@@ -95,17 +114,20 @@ def _rows(runs: Iterable[Taken]) -> list[Row]:
 
 
 def _ratios(runs: Sequence[Taken], beside: dict[str, tuple[str, ...]]) -> Iterable[Ratio]:
+    yardsticks = {(run.turn, run.scenario, f.name): f.value for run in runs if run.yardstick for f in run.figures}
+    before = {(run.turn, run.scenario, f.name): f.value for run in runs if run.before for f in run.figures}
     values: dict[tuple[str, str], list[float]] = {}
-    theirs = {(run.turn, run.scenario, f.name): f.value for run in runs if run.yardstick for f in run.figures}
+
+    def compare(figure: Figure, run: Taken, over: str, other: float | None) -> None:
+        if other:
+            values.setdefault((f"{run.scenario}.{figure.name}", over), []).append(figure.value / other)
+
     for run in runs:
-        if run.yardstick:
-            continue
-        for variant in beside.get(run.scenario, ()):
-            for figure in run.figures:
-                other = theirs.get((run.turn, variant, figure.name))
-                if other:
-                    key = (f"{run.scenario}.{figure.name}", f"{variant}.{figure.name}")
-                    values.setdefault(key, []).append(figure.value / other)
+        for figure in () if run.yardstick or run.before else run.figures:
+            compare(figure, run, BEFORE, before.get((run.turn, run.scenario, figure.name)))
+            for variant in beside.get(run.scenario, ()):
+                other = yardsticks.get((run.turn, variant, figure.name))
+                compare(figure, run, f"{variant}.{figure.name}", other)
     for (figure_name, over), taken in values.items():
         yield Ratio(figure_name, over, statistics.median(taken), tuple(taken))
 
@@ -135,15 +157,19 @@ def text(report: Report) -> str:
             f"{busy} of {len(report.runs)} runs began at a load above {2 * machine.cores}: trust only ratios.",
         ]
     notes = dict.fromkeys(f"{run.scenario}: {note}" for run in report.runs for note in run.notes)
-    failures = [f"FAILED {run.scenario}, turn {run.turn}: {run.failed}" for run in report.runs if run.failed]
+    failures = [f"FAILED {_who(run)}, turn {run.turn}: {run.failed}" for run in report.runs if run.failed]
     return "\n".join([*lines, *(["", *notes] if notes else []), *(["", *failures] if failures else [])])
+
+
+def _who(run: Taken) -> str:
+    return f"{run.scenario}, before" if run.before else run.scenario
 
 
 def _figures(report: Report) -> list[str]:
     beside: dict[str, list[Ratio]] = {}
     for ratio in report.ratios:
         beside.setdefault(ratio.figure, []).append(ratio)
-    table = [("figure", "median", "unit", "better", "spread", "÷ yardstick, of the same turn")]
+    table = [("figure", "median", "unit", "better", "spread", "÷ yardstick or before, of the same turn")]
     for row in report.rows:
         ratios = ", ".join(f"{ratio.median:.2f} {ratio.over.partition('.')[0]}" for ratio in beside.get(row.name, ()))
         spread = f"{100 * row.spread:.0f} %" if len(row.values) > 1 else ""
@@ -156,17 +182,36 @@ def _figures(report: Report) -> list[str]:
 
 def _targets(report: Report) -> list[str]:
     table = [("target", "", "measured", "must", "", "aim", "")]
+    run = {run.scenario for run in report.runs}
     for verdict in report.verdicts:
         scenario = verdict.target.figure.partition(".")[0]
-        if verdict.value is not None or scenario in {run.scenario for run in report.runs}:
-            table.append(verdict_row(verdict))
+        if report.whole or verdict.value is not None or scenario in run:
+            table.append(verdict_row(verdict, _missing(verdict.target, scenario in run)))
+    if report.whole:
+        others = [verdict_of(target, None) for target in LONG_TARGETS]
+        table += [verdict_row(verdict, f"{NOT_HERE}: make bench-long") for verdict in others]
+        table += [_peer_row(target) for target in PEER_TARGETS]
     return aligned(table)
 
 
-def verdict_row(verdict: Verdict) -> tuple[str, ...]:
+def _missing(target: Target, run: bool) -> str:
+    """Say why there is no value, if there is none."""
+    if target.over is not None:
+        return f"{NOT_HERE}: {'--before' if target.over == BEFORE else '--ceiling'} PATH"
+    named = _NAMED.get(target.figure.partition(".")[0])
+    return NOT_HERE if run or named is None else f"{NOT_HERE}: make {named}"
+
+
+def _peer_row(target: PeerTarget) -> tuple[str, ...]:
+    sign = "≥" if target.better == "higher" else "≤"
+    wanted = (f"{sign} {number(target.must)}", "", f"{sign} {number(target.aim)}", "")
+    return (target.number, target.what, f"{NOT_HERE}: make bench-peers", *wanted)
+
+
+def verdict_row(verdict: Verdict, missing: str = NOT_HERE) -> tuple[str, ...]:
     """A line of the table of targets."""
     target = verdict.target
-    value = "not measured" if verdict.value is None else f"{number(verdict.value)} {target.unit}"
+    value = missing if verdict.value is None else f"{number(verdict.value)} {target.unit}"
     sign = "≥" if target.better == "higher" else "≤"
     must = "" if target.must is None else f"{sign} {number(target.must)}"
     aim = "" if target.aim is None else f"{sign} {number(target.aim)}"

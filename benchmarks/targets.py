@@ -167,18 +167,6 @@ PEER_TARGETS = [
 """Against other libraries that were run beside, by ``make bench-peers``."""
 
 
-LONG_TARGETS = [
-    Target("L1", "drain of all, last tenth ÷ first", "drain.drain_last_share", "higher", None, 0.5, unit="×"),
-    Target("L1", "memory of its own, end ÷ first tenth", "drain.drain_own_growth", "lower", 1.2, 1.05, unit="×"),
-    Target("L2", "start beside all ÷ beside 100,000", "drain.start_ratio", "lower", 1.3, 1.1, unit="×"),
-    Target("L3", "removable jobs, as seconds of work", "retention.removable_seconds", "lower", 75, None, unit="s"),
-    Target("L3", "file at the end ÷ at half-time", "retention.file_growth", "lower", 1.2, 1.05, unit="×"),
-    Target("T19", "two daemons ÷ one: no-op", "daemons.times_one_2", "higher", 0.9, 1, unit="×"),
-    Target("T19", "two daemons ÷ one: 5 ms", "daemons.computing_times_one_2", "higher", 1.6, 1.8, unit="×"),
-]
-"""What shows only after a long time: ``make bench-long``."""
-
-
 class CountTarget(Struct, frozen=True):
     """The most of something that a job of a shape may take, warm and alone on its file: ``benchmarks.account``."""
 

@@ -12,7 +12,8 @@ from benchmarks.long.work import Size
 from benchmarks.machine import Machine
 from benchmarks.report import aligned, number, verdict_row
 from benchmarks.result import Figure
-from benchmarks.targets import LONG_TARGETS, Verdict, judge
+from benchmarks.scale_targets import LONG_TARGETS
+from benchmarks.targets import Verdict, judge
 
 
 class Taken(Struct, frozen=True):

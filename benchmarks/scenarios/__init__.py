@@ -12,11 +12,14 @@ from benchmarks.scenarios import (
     crews,
     crowds,
     daemons,
+    draining,
     film,
     gates,
     graph,
     imports,
+    large,
     memory,
+    queries,
     rounds,
     sqs,
     sqs_costs,
@@ -26,6 +29,7 @@ from benchmarks.scenarios import (
     streams,
     threads,
     throughput,
+    values,
     wal,
 )
 
@@ -56,6 +60,10 @@ SCENARIOS: dict[str, Scenario] = {
     "graph": Scenario(graph.run, "a chain, layers, a fan", ("dag", "dag-inline")),
     "threads": Scenario(threads.run, "blocking jobs in 32 slots"),
     "stalls": Scenario(stalls.run, "how long the event loop is held up under load"),
+    "stalls-large": Scenario(
+        large.run, "the same, and a neighbour's submits, while very many jobs change at once", once=True
+    ),
+    "values": Scenario(values.run, "arguments and results of 4 kB, 100 kB and 1 MB"),
     "held": Scenario(memory.held, "memory with 20,000 finished jobs' handles held"),
     "fanout": Scenario(
         streams.fanout, "events stored and delivered with 0, 1, 50, 500 readers, here and over HTTP", once=True
@@ -75,7 +83,9 @@ SCENARIOS: dict[str, Scenario] = {
     ),
     "backlog-delayed": Scenario(partial(backlog.run, kind="delayed"), "claims beside jobs that are not due", once=True),
     "backlog-ready": Scenario(partial(backlog.run, kind="ready"), "claims out of as many ready jobs", once=True),
-    "daemons": Scenario(daemons.several, "1, 2 and 4 daemons on one file", once=True),
+    "queries": Scenario(queries.run, "pages, groups, counts, durations and prune beside 1,000,000 jobs", once=True),
+    "drain": Scenario(draining.run, "1,000,000 ready jobs drained by one process", once=True),
+    "daemons": Scenario(daemons.several, "1, 2 and 4 daemons on one file, also with jobs that compute", once=True),
     "daemon-backlog": Scenario(daemons.backlog, "a daemon beside 10,000 and 1,000,000 ready jobs", once=True),
     "storm": Scenario(daemons.storm, "daemons killed and frozen while they run random graphs", once=True),
     "wal": Scenario(wal.run, "the write-ahead log under a minute of load", once=True),

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from asyncjobs import JobHandle, JobProcessor, JobRequest, gather
 from benchmarks.jobs import noop, processor
-from benchmarks.result import Figure, Place, Result
+from benchmarks.lock_account import keep_account
+from benchmarks.result import Figure, Place, Result, lower, quantile
 from benchmarks.scenarios.throughput import SUBMITTERS, submit_from
 from benchmarks.ticker import Ticker
 
@@ -18,6 +19,7 @@ def run(place: Place) -> Result:
 
 
 async def _run(place: Place) -> Result:
+    account = keep_account()
     figures = await _idle(place.pick(3, 1))
     jobs = place.pick(40_000, 10_000)
     async with processor(_folder(place, "load")) as jp:
@@ -26,6 +28,10 @@ async def _run(place: Place) -> Result:
     # A log that is written back again and again: every commit meets a checkpoint.
     async with processor(_folder(place, "checkpoints"), checkpoint_size=65_536) as jp:
         figures += await _submitters(jp, jobs // 2, "checkpoints")
+    figures += [
+        lower("commit_max", 1e3 * max(account.on_loop), "ms"),
+        lower("commit_p99.9", 1e3 * quantile(account.on_loop, 0.999), "ms"),
+    ]
     return Result(tuple(figures))
 
 

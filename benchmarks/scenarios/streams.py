@@ -20,6 +20,7 @@ from benchmarks.ticker import Ticker
 _RATE = 100
 _LISTENERS = 20
 _READERS = (0, 1, 50, 500)
+_AGES = {"p50": 0.5, "p95": 0.95, "max": 1.0}
 
 
 # -- how many
@@ -36,12 +37,13 @@ async def _in_process(place: Place) -> list[Figure]:
     figures: list[Figure] = []
     rates: dict[int, float] = {}
     for readers in _READERS:
+        ages: list[float] = []
         async with processor(_folder(place, f"here{readers}")) as jp:
             before = int(await jp.backend.last_cursor())
             last = before + EVENTS_A_JOB * jobs
             async with asyncio.TaskGroup() as tasks, Ticker() as ticker:
                 for _ in range(readers):
-                    tasks.create_task(_read(jp, before, last))
+                    tasks.create_task(_read(jp, before, last, ages))
                 await asyncio.sleep(0.2)  # all are live
                 began = time.perf_counter()
                 await run_jobs(jp, jobs)
@@ -53,14 +55,17 @@ async def _in_process(place: Place) -> list[Figure]:
             figures.append(higher(f"stored_{readers}", EVENTS_A_JOB * jobs / stored, "events/s"))
             figures.append(higher(f"delivered_{readers}", readers * (last - before) / delivered, "events/s"))
             figures.append(lower(f"lag_{readers}", 1e3 * max(ticker.lags), "ms"))
+            figures += [lower(f"age_{readers}_{name}", 1e3 * quantile(ages, q), "ms") for name, q in _AGES.items()]
     return [*figures, higher("jobs_500_share", rates[500] / rates[0], "of 0 readers")]
 
 
-async def _read(jp: JobProcessor, after: int, last: int) -> None:
+async def _read(jp: JobProcessor, after: int, last: int, ages: list[float]) -> None:
+    """Read all of them; the age of the oldest of each batch that comes, in seconds."""
     seen = after
     async with jp.streamer.reader(after=str(after)) as reader:
         while seen < last:
             events = (await reader.next()).events
+            ages.append((datetime.now(UTC) - events[0].at).total_seconds())
             if int(events[0].cursor) != seen + 1 or len(events) != int(events[-1].cursor) - seen:
                 raise AssertionError(f"after {seen} came {events[0].cursor} to {events[-1].cursor}")
             seen = int(events[-1].cursor)

@@ -30,7 +30,7 @@ from benchmarks.long.report import Report, Taken, markdown, text
 from benchmarks.long.work import Size
 from benchmarks.machine import ROOT, Machine
 from benchmarks.result import Figure, higher, lower
-from benchmarks.targets import LONG_TARGETS
+from benchmarks.scale_targets import LONG_TARGETS
 
 
 @pytest.fixture
