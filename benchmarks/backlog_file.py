@@ -102,7 +102,15 @@ def _multiply(connection: sqlite3.Connection, jobs: int) -> None:
             f"WHERE :copies > 0 ORDER BY c, s.{owner}",
             {"copies": copies, "first": first},
         )
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'counters'").fetchone():
+        _count(connection)
     connection.execute("COMMIT")
+
+
+def _count(connection: sqlite3.Connection) -> None:
+    """Files below schema version 5, which other checkouts make (``--before``), count jobs and events in rows."""
+    for counter, source in (("job", "SELECT max(n) FROM jobs"), ("event", "SELECT max(position) FROM events")):
+        connection.execute(f"UPDATE counters SET value = ({source}) WHERE name = ?", (counter,))
 
 
 def _copied(table: str, owner: str, column: str, events: int) -> str:
