@@ -265,6 +265,20 @@ async def test_after_a_fresh_retry_every_question_is_asked_again(store: Store) -
     assert (await ask(store, hand.held["a"], "yes")).status is FAILED, "within one generation it stays as it ended"
 
 
+@pytest.mark.parametrize("sizes", [(10, 5000, 10, 5000), (5000, 10, 5000)], ids=["small-first", "large-first"])
+async def test_of_a_question_asked_again_the_last_answer_is_read(store: Store, sizes: tuple[int, ...]) -> None:
+    """Wherever a store keeps answers of these sizes."""
+    hand, _ = await asking(store, "a")
+    for number, size in enumerate(sizes):
+        value = b"%d" % number * size
+        await ask(store, hand.held["a"])
+        await answer(store, "a/q", value=value)
+        assert (await store.backend.get_results(["a/q"]))["a/q"].value == value
+        await hand.end("a", FATAL)
+        await store.backend.retry_job("a", fresh=True)
+        await hand.claim()
+
+
 async def test_what_depends_on_a_question_waits_for_it_again(store: Store) -> None:
     """But for what has started. Another cause of a skip stays one."""
     hand, (asker,) = await asking(store, "a")

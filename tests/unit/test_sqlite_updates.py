@@ -123,6 +123,7 @@ def wholly(
             connection.execute("UPDATE jobs SET result = ? WHERE n = ?", (value, n))
         else:
             connection.execute("INSERT OR REPLACE INTO results(n, value) VALUES (?, ?)", (n, value))
+            connection.execute("UPDATE jobs SET result = NULL WHERE n = ?", (n,))
 
 
 def thirty(store: Store) -> tuple[Rows, list[JobState], list[str]]:

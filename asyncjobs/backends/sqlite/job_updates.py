@@ -184,3 +184,11 @@ def _insert_results(connection: sqlite3.Connection, values: Sequence[tuple[int, 
     for n, value in values:
         if len(value) > LARGE:
             write_value(connection, "results", "value", n, value)
+    # A question that is asked again may have a small answer in its row, which would be read instead.
+    for part in parts([n for n, _ in values]):
+        connection.execute(_forget_small(len(part)), part)
+
+
+@cache
+def _forget_small(rows: int) -> str:
+    return f"UPDATE jobs SET result = NULL WHERE n IN ({', '.join('?' * rows)}) AND result IS NOT NULL"
