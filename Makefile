@@ -37,7 +37,7 @@ help:
 	@echo "                  (QUICK=1: two minutes; JOBS=1000000 MINUTES=5; ARGS=\"drain retention daemons\": only some)"
 	@echo "make bench-peers  asyncjobs beside other job libraries, each in an environment of its own: 45 minutes (QUICK=1: a few)"
 	@echo "make docs-figures measure again what the page on performance shows, and draw it: an hour (QUICK=1: eight minutes)"
-	@echo "                  (FIGURES=\"peers account choices bench\": only some; CEILING=path of the yardstick)"
+	@echo "                  (FIGURES=\"peers account choices bench\": only some; long: another hour; CEILING=path of the yardstick)"
 	@echo "make bench-sqs    the SQS store beside Celery and taskiq on an emulator, and what jobs cost on AWS (QUICK=1)"
 	@echo "With PYTHON=python3.12 each of them uses that Python, in an environment of its own."
 
@@ -256,7 +256,8 @@ FIGURES ?= account choices bench peers
 FIGURES_OF_peers := benchmarks.peers
 FIGURES_OF_account := benchmarks.account
 FIGURES_OF_choices := benchmarks.choices
-FIGURES_OF_bench := benchmarks $(if $(CEILING),--ceiling $(CEILING))
+FIGURES_OF_bench := benchmarks $(if $(CEILING),--ceiling $(CEILING)) $(if $(BEFORE),--before $(BEFORE))
+FIGURES_OF_long := benchmarks.long
 docs-figures: $(VENV)/dev.stamp
 	@set -e; $(foreach name,$(FIGURES),$(BIN)/python -m $(FIGURES_OF_$(name)) --docs $(if $(QUICK),--quick) $(ARGS_$(name));)
 	@$(BIN)/python docs/generate.py

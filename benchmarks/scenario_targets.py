@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from benchmarks.machine import ROOT, Machine
 from benchmarks.report import Report, verdict_row
+from benchmarks.scale_targets import BEFORE_TARGETS, SCALE_TARGETS
 from benchmarks.targets import TARGETS, Target, verdict_of
 
 FIGURES = ROOT / "docs" / "figures" / "bench.json"
@@ -29,7 +30,9 @@ def kept(report: Report, date: str) -> Kept:
 
 def table(found: Kept) -> list[tuple[str, ...]]:
     """Return a row for each target that was measured, judged by what is wanted today."""
-    verdicts = [verdict_of(target, found.values.get(_key(target))) for target in TARGETS]
+    verdicts = [
+        verdict_of(target, found.values.get(_key(target))) for target in (*TARGETS, *BEFORE_TARGETS, *SCALE_TARGETS)
+    ]
     head = ("target", "what", "measured", "must", "met", "aim", "met")
     return [head, *(verdict_row(verdict) for verdict in verdicts if verdict.value is not None)]
 

@@ -18,6 +18,7 @@ from benchmarks.long.running import take
 from benchmarks.long.work import Size
 from benchmarks.machine import ROOT, machine
 
+FIGURES = ROOT / "docs" / "figures" / "long.json"
 _RESULTS = ROOT / "benchmarks" / "results"
 _ALL = 60.0
 """Minutes that everything together may take."""
@@ -33,6 +34,7 @@ _GIGABYTE = 1e9
 @click.option("--minutes", type=click.FloatRange(0.1, 1_000), help="Of retention. Default: 10.")
 @click.option("--json", "output", type=click.Path(dir_okay=False, path_type=Path), help="Default: benchmarks/results/.")
 @click.option("--markdown", "page", type=click.Path(dir_okay=False, path_type=Path), help="Write a page.")
+@click.option("--docs", is_flag=True, help="Keep it for docs/explanation/performance.md, too.")
 @click.option(
     "--from",
     "earlier",
@@ -46,6 +48,7 @@ def main(
     minutes: float | None,
     output: Path | None,
     page: Path | None,
+    docs: bool,
     earlier: Path | None,
 ) -> None:
     """Run PARTS (default: all), print progress and what came of them."""
@@ -62,6 +65,8 @@ def main(
     click.echo(text(report))
     if page is not None:
         write(report, page)
+    if docs:
+        _keep(report)
     if any(run.failed for run in report.taken):
         sys.exit(1)
 
@@ -88,6 +93,13 @@ def _measure(names: list[str], size: Size) -> Report:
     except KeyboardInterrupt:
         click.echo("interrupted: this is what was measured until then", err=True)
     return Report(before, date, size, taken)
+
+
+def _keep(report: Report) -> None:
+    """Save it for the page, unless a part was interrupted, or not run."""
+    if missing := ", ".join(PARTS.keys() - {run.part for run in report.taken}):
+        raise click.ClickException(f"not kept for the page, because not all was measured: {missing}")
+    _save(report, FIGURES)
 
 
 def _save(report: Report, path: Path) -> None:

@@ -89,7 +89,7 @@ def _remarks(run: Taken) -> list[str]:
 
 
 def _targets(report: Report) -> list[tuple[str, ...]]:
-    return [("target", "", "measured", "must", "", "aim", ""), *map(verdict_row, report.verdicts)]
+    return [("target", "what", "measured", "must", "met", "aim", "met"), *map(verdict_row, report.verdicts)]
 
 
 def _table(table: Sequence[tuple[str, ...]]) -> str:

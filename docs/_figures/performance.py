@@ -8,6 +8,8 @@ from functools import cache, partial
 from msgspec import json
 
 from benchmarks import account, choices, scenario_targets
+from benchmarks.long import __main__ as long_run
+from benchmarks.long import report as long_report
 from benchmarks.peers import __main__ as peers
 from benchmarks.peers import document
 from benchmarks.peers.summary import Report
@@ -90,6 +92,14 @@ def aimed_at() -> str:
     return "\n\n".join(parts)
 
 
+def long() -> str:
+    """Draw what was measured over a long time, once it was."""
+    if not long_run.FIGURES.exists():
+        return "No figures are kept of such a run: `make bench-long ARGS=--docs` measures them."
+    found = json.decode(long_run.FIGURES.read_bytes(), type=long_report.Report)
+    return long_report.markdown(found).strip().replace("\n## ", "\n### ")
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "origin": _of_peers(document.origin),
     **{name: partial(_measured, name) for name in document.CHARTS},
@@ -101,6 +111,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "missing": _of_peers(document.missing),
     "settings": _of_peers(document.settings),
     "account": counted,
+    "long": long,
     "choices": chosen,
 }
 """By the name that stands in the page, what draws it."""
