@@ -26,7 +26,7 @@ FAR = 10 * 365 * 86_400 * SECOND
 """µs until jobs that are never due here come due."""
 _PARENT = "parent"
 _SEEDS = 3
-OWNERS = {"jobs": "n", "calls": "n", "edges": "child", "events": "job"}
+OWNERS = {"jobs": "n", "calls_apart": "n", "edges": "child", "events": "job"}
 """Tables that may have rows of a job, and the column that says of which."""
 _TABLES = {**OWNERS, "results": "n"}
 GROUPS = 1_000

@@ -143,7 +143,7 @@ def read_store(path: Path) -> Stored:
         ended = {(job, attempt): kind for job, attempt, kind in rows("SELECT job, attempt, kind FROM attempts")}
         results = dict(
             rows(
-                "SELECT n, result FROM jobs WHERE result IS NOT NULL UNION ALL SELECT n, value FROM results"
+                "SELECT n, result FROM jobs WHERE result IS NOT NULL UNION ALL SELECT n, value FROM results_apart"
             ).fetchall()
         )
         limits = dict(rows("SELECT key, in_progress FROM limits").fetchall())

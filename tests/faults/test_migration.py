@@ -157,7 +157,7 @@ async def test_two_processes_at_once_migrate_once(path: Path, tmp_path: Path) ->
 
 # -- from files that programs of earlier versions wrote
 
-STATEMENTS = {2: 19, 3: 14, 4: 7}
+STATEMENTS = {2: 21, 3: 16, 4: 9}
 """By version: statements by which it is migrated, with the one that sets the version."""
 JOBS = {2: 8, 3: 11, 4: 14}
 
@@ -310,7 +310,7 @@ async def test_and_what_it_writes_afterwards_stands_beside_that(fourth: Path) ->
         await backend.enqueue_jobs([new_job("new", call=b"\xc0")])
         assert (await backend.read_events(before)).events[0].cursor == str(int(before) + 1)
         with closing(sqlite3.connect(fourth)) as connection:
-            rows = "SELECT n, (SELECT count(*) FROM calls c WHERE c.n = j.n) FROM jobs j WHERE id = ?"
+            rows = "SELECT n, (SELECT count(*) FROM calls_apart c WHERE c.n = j.n) FROM jobs j WHERE id = ?"
             assert connection.execute(rows, ("new",)).fetchone() == (16, 0)
             assert connection.execute(rows, ("small",)).fetchone() == (13, 1)
         worker = await backend.register_worker(NewWorker(name="w", slots=9))
@@ -323,7 +323,7 @@ async def test_and_what_it_writes_afterwards_stands_beside_that(fourth: Path) ->
         assert {result.value for result in (await backend.get_results(ids)).values()} == {b"v"}
         assert list(await backend.remove_jobs(["new", "large", "small"])) == ["large", "small", "new"]
     with closing(sqlite3.connect(fourth)) as connection:
-        for table in ("calls", "results"):
+        for table in ("calls_apart", "results_apart"):
             left = f"SELECT count(*) FROM {table} WHERE n IN (12, 13)"
             assert connection.execute(left).fetchone() == (0,)
 
@@ -377,6 +377,21 @@ async def test_a_program_of_an_older_version_that_still_runs_can_write_nothing(f
         old.execute("BEGIN IMMEDIATE")
         with pytest.raises(sqlite3.OperationalError, match="no such table: counters"):
             old.execute("UPDATE counters SET value = value + 1 WHERE name = 'event'")
+
+
+async def test_nor_does_it_take_small_values_for_missing_ones(fourth: Path) -> None:
+    """They stand in rows of which it does not know: what it read as no result, and no metadata, is an error now."""
+    reading = (
+        "SELECT r.value FROM jobs j LEFT JOIN results r ON r.n = j.n WHERE j.id = ?",
+        "SELECT c.metadata, c.call FROM jobs j LEFT JOIN calls c ON c.n = j.n WHERE j.id = ?",
+    )
+    with closing(sqlite3.connect(fourth, isolation_level=None)) as old:
+        assert old.execute(reading[0], ("small",)).fetchone() == (b"r",)
+        async with SQLiteBackend(SQLiteConfig(db_path=fourth)) as backend:
+            await backend.enqueue_jobs([new_job("new", call=b"\xc0")])
+        for statement in reading:
+            with pytest.raises(sqlite3.OperationalError, match="no such table"):
+                old.execute(statement, ("new",))
 
 
 async def test_a_program_of_an_earlier_version_refuses_the_file(

@@ -18,7 +18,14 @@ pytestmark = [pytest.mark.anyio, pytest.mark.untraced]
 
 def left_behind(path: Path) -> dict[str, int]:
     """Rows of jobs that are not there, by table."""
-    columns = {"calls": "n", "edges": "parent", "events": "job", "attempts": "job", "results": "n", "removed": "n"}
+    columns = {
+        "calls_apart": "n",
+        "edges": "parent",
+        "events": "job",
+        "attempts": "job",
+        "results_apart": "n",
+        "removed": "n",
+    }
     with closing(sqlite3.connect(path)) as connection:
         counts = {
             table: connection.execute(

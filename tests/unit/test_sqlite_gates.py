@@ -373,7 +373,7 @@ async def test_no_row_of_a_gate_outlives_its_job(store: Store) -> None:
     assert count(store, "gates") == 3
     store.clock.advance(HOUR)
     assert await store.backend.prune(store.clock.now()) == 7
-    assert [count(store, table) for table in ("jobs", "gates", "calls", "removed")] == [0, 0, 0, 0]
+    assert [count(store, table) for table in ("jobs", "gates", "calls_apart", "removed")] == [0, 0, 0, 0]
 
 
 async def test_what_a_process_left_behind_another_one_deletes(store: Store) -> None:
@@ -383,4 +383,4 @@ async def test_what_a_process_left_behind_another_one_deletes(store: Store) -> N
         connection.execute("INSERT INTO removed SELECT n FROM jobs")
         connection.execute("DELETE FROM jobs")
     assert await store.backend.prune(0) == 0
-    assert [count(store, table) for table in ("gates", "results", "events")] == [0, 0, 0]
+    assert [count(store, table) for table in ("gates", "results_apart", "events")] == [0, 0, 0]

@@ -141,7 +141,7 @@ def fill(file: File, size: int) -> None:
         "run_at, role) SELECT i, 'job-' || i, 1, CASE WHEN i % 3 THEN 0 ELSE 2 END, CASE WHEN i % 3 THEN 3 END, 0, 3, "
         "0, i, CASE i % 2 WHEN 0 THEN 'b' END, CASE WHEN i > 1 THEN 1 END, NULL, NULL FROM t"
     )
-    file.connection.execute("INSERT INTO calls(n, injects, call) SELECT n, 0, x'00' FROM jobs")
+    file.connection.execute("INSERT INTO calls_apart(n, injects, call) SELECT n, 0, x'00' FROM jobs")
     for i in range(40):
         n = size + 1 + i
         one = i % 10 == 0

@@ -84,7 +84,9 @@ def varied(rng: random.Random, n: int) -> Record:
 
 
 def rows_of(store: Store) -> list[Any]:
-    return [store.connection.execute(f"SELECT * FROM {table} ORDER BY n").fetchall() for table in ("jobs", "calls")]
+    return [
+        store.connection.execute(f"SELECT * FROM {table} ORDER BY n").fetchall() for table in ("jobs", "calls_apart")
+    ]
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -125,7 +127,7 @@ def test_a_small_call_stands_in_the_row_with_what_belongs_to_it(tmp_path: Path, 
     with new_store(SQLiteConfig(db_path=tmp_path / "jobs.db")) as store:
         insert_jobs(store.connection, [replace(record, job=replace(record.job, n=1, id="a"))], LANES, CLOCKS)
         in_row = store.connection.execute("SELECT injects, metadata, call FROM jobs").fetchone()
-        others = store.connection.execute("SELECT injects, metadata, call FROM calls").fetchall()
+        others = store.connection.execute("SELECT injects, metadata, call FROM calls_apart").fetchall()
         whole = (0, None if record.metadata is None else record.metadata.decode(), record.call)
         assert (in_row, others) == (((None, None, None), [whole]) if beside else (whole, []))
 

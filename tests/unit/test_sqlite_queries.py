@@ -135,9 +135,9 @@ async def test_attempts_include_the_one_that_succeeded_or_runs(store: Store, que
 
 async def test_results_small_and_large(store: Store, queries: Queries) -> None:
     store.job(1, status=2, attempt=1)
-    store.insert("results", n=1, value=b"small")
+    store.insert("results_apart", n=1, value=b"small")
     store.job(2, status=2, attempt=1)
-    store.insert("results", n=2, value=b"x" * 100_000)
+    store.insert("results_apart", n=2, value=b"x" * 100_000)
     failed_twice(store, 3, status=3, interruptions=1)
     store.job(4)
     results = await queries.get_results(["job-2", "job-1", "job-3", "job-4", "nobody"])

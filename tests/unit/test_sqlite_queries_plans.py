@@ -59,7 +59,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
             if n > 1:
                 store.insert("edges", parent=n // 2, child=n, optional=0, state=0)
             store.insert("attempts", job=n, attempt=1, finished_at=1, kind="failed", error_type="E", message="m")
-            store.insert("results", n=n, value=b"x" * (100_000 if n == 2 else 10))
+            store.insert("results_apart", n=n, value=b"x" * (100_000 if n == 2 else 10))
         for n in range(JOBS + 1, JOBS + 50):
             store.job(n, waits_for=4, role=1, grp=f"group-{n % 10}", parent=n % 7, run_at=n)
             store.insert("gates", n=n, asker=n % 7, generation=0)

@@ -19,7 +19,7 @@ from tests.unit.sqlite_store import Store, new_store
 
 pytestmark = pytest.mark.anyio
 
-TABLES = ("jobs", "calls", "results", "edges", "attempts", "events", "gates", "removed")
+TABLES = ("jobs", "calls_apart", "results_apart", "edges", "attempts", "events", "gates", "removed")
 
 
 @pytest.fixture
@@ -194,11 +194,11 @@ def test_it_is_gone_at_once_and_cleared_in_bounded_steps(store: Store) -> None:
 
 def test_large_values_are_deleted_a_few_a_step(store: Store) -> None:
     jobs(store, 10, finished=True)
-    fill(store, "INSERT INTO results SELECT i, zeroblob(5000000) FROM t", 10)
+    fill(store, "INSERT INTO results_apart SELECT i, zeroblob(5000000) FROM t", 10)
     assert removal.remove(store.connection, [[n] for n in range(1, 11)], 10, EVER).more
-    left = [count(store)["results"]]
+    left = [count(store)["results_apart"]]
     while removal.clear(store.connection):
-        left.append(count(store)["results"])
+        left.append(count(store)["results_apart"])
     assert left == [7, 4, 1]
     assert count(store) == {}
 

@@ -192,7 +192,7 @@ async def test_large_values_are_written_in_parts(store: Store, size: int) -> Non
     )
     assert await hand.ends({"a": large, "b": small, "c": large}) == [COMPLETED] * 3
     written = [text.split()[1] for text in statements if "zeroblob" in text]
-    assert written == ["calls", "calls", "steps", "steps", "steps", "results", "results"]
+    assert written == ["calls_apart", "calls_apart", "steps", "steps", "steps", "results_apart", "results_apart"]
     assert await store.steps("a") == {"first": b"1", "large": None, "last": b"2"}
     assert await store.backend.read_step("a", "large") == value[::-1]
     assert await store.steps("b") == {"x": b"small", "y": None}

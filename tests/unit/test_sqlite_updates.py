@@ -51,7 +51,7 @@ def changed(jobs: list[JobState], results: Sequence[tuple[int, bytes]] = ()) -> 
 
 
 def rows_of(connection: sqlite3.Connection) -> list[Any]:
-    return [connection.execute(f"SELECT * FROM {table} ORDER BY n").fetchall() for table in ("jobs", "results")]
+    return [connection.execute(f"SELECT * FROM {table} ORDER BY n").fetchall() for table in ("jobs", "results_apart")]
 
 
 def varied(rng: random.Random, job: JobState, fields: int) -> JobState:
@@ -122,7 +122,7 @@ def wholly(
         if len(value) <= SMALL:
             connection.execute("UPDATE jobs SET result = ? WHERE n = ?", (value, n))
         else:
-            connection.execute("INSERT OR REPLACE INTO results(n, value) VALUES (?, ?)", (n, value))
+            connection.execute("INSERT OR REPLACE INTO results_apart(n, value) VALUES (?, ?)", (n, value))
             connection.execute("UPDATE jobs SET result = NULL WHERE n = ?", (n,))
 
 
@@ -168,7 +168,7 @@ def test_a_small_result_stands_in_the_row_and_a_larger_one_beside_it(tmp_path: P
         write(store.connection, changed([ended], [(1, b"v" * size)]), {}, CLOCKS, rows.stored)
         found = {
             "jobs": store.connection.execute("SELECT result FROM jobs WHERE result IS NOT NULL").fetchall(),
-            "results": store.connection.execute("SELECT value FROM results").fetchall(),
+            "results": store.connection.execute("SELECT value FROM results_apart").fetchall(),
         }
         assert [table for table, values in found.items() if values == [(b"v" * size,)]] == [where]
         assert sum(map(len, found.values())) == 1

@@ -159,10 +159,10 @@ def _insert_calls(connection: sqlite3.Connection, records: Sequence[Record]) -> 
         )
         for record in records
     ]
-    bulk(connection, "INSERT INTO calls(n, call, injects, isolation, metadata)", "", 5, calls)
+    bulk(connection, "INSERT INTO calls_apart(n, call, injects, isolation, metadata)", "", 5, calls)
     for record in records:
         if len(record.call) > LARGE:
-            write_value(connection, "calls", "call", record.job.n, record.call)
+            write_value(connection, "calls_apart", "call", record.job.n, record.call)
 
 
 def _isolation(record: Record) -> str | None:

@@ -180,10 +180,10 @@ def _changed_row(job: JobState) -> tuple[Any, ...]:
 
 def _insert_results(connection: sqlite3.Connection, values: Sequence[tuple[int, bytes]]) -> None:
     rows = [(n, value if len(value) <= LARGE else b"") for n, value in values]
-    bulk(connection, "INSERT OR REPLACE INTO results(n, value)", "", 2, rows)
+    bulk(connection, "INSERT OR REPLACE INTO results_apart(n, value)", "", 2, rows)
     for n, value in values:
         if len(value) > LARGE:
-            write_value(connection, "results", "value", n, value)
+            write_value(connection, "results_apart", "value", n, value)
     # A question that is asked again may have a small answer in its row, which would be read instead.
     for part in parts([n for n, _ in values]):
         connection.execute(_forget_small(len(part)), part)

@@ -18,7 +18,7 @@ from asyncjobs.metadata_filters import MetadataFilter
 
 # As bytes: what is not UTF-8 would raise before the function is called.
 _AS_BYTES = "CASE WHEN typeof({0}.metadata) = 'text' THEN CAST({0}.metadata AS BLOB) END"
-_BESIDE = f"(SELECT {_AS_BYTES.format('c')} FROM calls c WHERE c.n = j.n)"
+_BESIDE = f"(SELECT {_AS_BYTES.format('c')} FROM calls_apart c WHERE c.n = j.n)"
 CONDITION = f"metadata_matches(CASE WHEN j.call IS NULL THEN {_BESIDE} ELSE {_AS_BYTES.format('j')} END, ?)"
 """True for the job ``j`` if its metadata match the parameter, which ``encode`` makes."""
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 SMALL = 400
 """Bytes up to which a call with its metadata, and a result, are stored in the row of their job."""
 
-JOIN_CALL = "LEFT JOIN calls c ON c.n = CASE WHEN j.call IS NULL THEN j.n END"
+JOIN_CALL = "LEFT JOIN calls_apart c ON c.n = CASE WHEN j.call IS NULL THEN j.n END"
 """SQL: join the call of the job ``j``, if it is not in its row."""
-JOIN_RESULT = "LEFT JOIN results r ON r.n = CASE WHEN j.status = 2 AND j.result IS NULL THEN j.n END"
+JOIN_RESULT = "LEFT JOIN results_apart r ON r.n = CASE WHEN j.status = 2 AND j.result IS NULL THEN j.n END"
 """SQL: join the result of the job ``j``, if it has one that is not in its row."""
 INJECTS = "ifnull(j.injects, c.injects)"
 METADATA = "ifnull(j.metadata, c.metadata)"

@@ -86,7 +86,7 @@ LEFT JOIN lanes l ON l.n = j.lane
 {JOIN_RESULT}
 LEFT JOIN attempts a ON a.rowid = CASE WHEN j.status = 3 THEN {LAST_ATTEMPT} END
 LEFT JOIN gates g ON g.n = CASE WHEN j.role IS NOT NULL THEN j.n END"""
-_RESULT = "SELECT value FROM results WHERE n = ?"
+_RESULT = "SELECT value FROM results_apart WHERE n = ?"
 # The hot row records an attempt that runs or succeeded; attempt 0 stands for a job that was given up before it ran, or
 # for a gate, which has none.
 _ATTEMPTS = """

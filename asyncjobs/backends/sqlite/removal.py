@@ -37,7 +37,7 @@ SELECT e.parent FROM edges e WHERE e.child > ?
 UNION SELECT j.parent FROM jobs j WHERE j.n > ? AND j.parent IS NOT NULL"""
 _LEFT = """
 SELECT d.n, ifnull(length(c.call), 0) + ifnull(length(r.value), 0)
-FROM removed d LEFT JOIN calls c ON c.n = d.n LEFT JOIN results r ON r.n = d.n ORDER BY d.n LIMIT ?"""
+FROM removed d LEFT JOIN calls_apart c ON c.n = d.n LEFT JOIN results_apart r ON r.n = d.n ORDER BY d.n LIMIT ?"""
 _STEPS = "SELECT s.n, length(s.value) FROM steps s WHERE s.job IN (SELECT k.value FROM json_each(?) k)"
 _OUTDATED = """
 SELECT s.n, length(s.value) FROM json_each(?) k CROSS JOIN jobs j ON j.n = k.value CROSS JOIN steps s ON s.job = j.n
@@ -96,7 +96,7 @@ def clear(connection: sqlite3.Connection) -> bool:
     ):
         if connection.execute(sql, (numbers, _STEP)).rowcount == _STEP:
             return True
-    for table in ("calls", "results", "gates", "removed"):
+    for table in ("calls_apart", "results_apart", "gates", "removed"):
         connection.execute(f"DELETE FROM {table} WHERE n IN {_SOME_OF}", (numbers,))
     return len(some) < len(found) or len(found) == _JOBS or _clear_outdated(connection)
 

@@ -209,8 +209,12 @@ _V5 = """
 -- counts in the table of the old name.
 ALTER TABLE counters RENAME TO marks;
 
--- A small call and a small result stand in the row of their job (payloads.py). Larger ones stand beside it, as do all
--- that older versions wrote: call IS NULL says that the call is in the table calls, with what belongs to it.
+-- A small call and a small result stand in the row of their job (payloads.py). Larger ones stand apart, as do all
+-- that older versions wrote: call IS NULL says that the call is in the table calls_apart, with what belongs to it.
+-- Under these names, programs of older versions that still have the file open cannot read either: they would find no
+-- value where there is a small one.
+ALTER TABLE calls RENAME TO calls_apart;
+ALTER TABLE results RENAME TO results_apart;
 ALTER TABLE jobs ADD COLUMN injects INTEGER;
 ALTER TABLE jobs ADD COLUMN isolation TEXT;
 ALTER TABLE jobs ADD COLUMN metadata TEXT;
