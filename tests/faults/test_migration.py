@@ -126,6 +126,15 @@ async def test_without_a_copy_nothing_is_changed(path: Path, newer: int, monkeyp
     assert fingerprint(path.parent) == before
 
 
+async def test_what_is_left_of_copies_that_were_killed_is_removed(path: Path, newer: int) -> None:
+    part = f"db.v{OLD}.bak.0a1b2c3d.part"
+    precious = [f"jobs.db.v{OLD}.bak", f"jobs.db.v{OLD - 1}.bak", f"other.{part}"]
+    for name in (f"jobs.{part}", f"jobs.{part}-journal", *precious):
+        path.with_name(name).touch()
+    await opened(path)
+    assert sorted(os.listdir(path.parent)) == sorted([path.name, f"jobs.db.v{OLD}.bak2", *precious])
+
+
 async def test_a_migration_that_fails_leaves_the_old_file(path: Path, newer: int) -> None:
     schema.MIGRATIONS[OLD] = "CREATE TABLE novelty(n); CREATE TABLE novelty(n);"
     before = content(path)
@@ -381,17 +390,13 @@ async def test_a_program_of_an_older_version_that_still_runs_can_write_nothing(f
 
 async def test_nor_does_it_take_small_values_for_missing_ones(fourth: Path) -> None:
     """They stand in rows of which it does not know: what it read as no result, and no metadata, is an error now."""
-    reading = (
-        "SELECT r.value FROM jobs j LEFT JOIN results r ON r.n = j.n WHERE j.id = ?",
-        "SELECT c.metadata, c.call FROM jobs j LEFT JOIN calls c ON c.n = j.n WHERE j.id = ?",
-    )
+    read = "SELECT v.* FROM jobs j LEFT JOIN {} v ON v.n = j.n WHERE j.id = 'small'"
     with closing(sqlite3.connect(fourth, isolation_level=None)) as old:
-        assert old.execute(reading[0], ("small",)).fetchone() == (b"r",)
-        async with SQLiteBackend(SQLiteConfig(db_path=fourth)) as backend:
-            await backend.enqueue_jobs([new_job("new", call=b"\xc0")])
-        for statement in reading:
-            with pytest.raises(sqlite3.OperationalError, match="no such table"):
-                old.execute(statement, ("new",))
+        assert old.execute(read.format("results")).fetchone() == (13, b"r")
+        await opened(fourth)
+        for table in ("calls", "results"):
+            with pytest.raises(sqlite3.OperationalError, match=f"no such table: {table}"):
+                old.execute(read.format(table))
 
 
 async def test_a_program_of_an_earlier_version_refuses_the_file(

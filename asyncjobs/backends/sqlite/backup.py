@@ -6,6 +6,7 @@ the final name is always whole.
 
 from __future__ import annotations
 
+import glob
 import os
 import shlex
 import sqlite3
@@ -62,10 +63,20 @@ def upgrade(connection: sqlite3.Connection, config: SQLiteConfig, path: Path, st
 
     def save(version: int) -> None:
         refuse_if_alive(connection, str(path), version)
+        _remove_parts(path, version)
         with closing(_plain(path, config.busy_timeout)) as source:
             _copy(source, _free_name(path, version), stop)
 
     schema.migrate(connection, str(path), save)
+
+
+def _remove_parts(path: Path, version: int) -> None:
+    """Remove what is left of copies whose process was killed. Call this with the write lock held: nobody makes one now.
+
+    Each may be as large as the file, and a process that is killed at its start is started again, and again.
+    """
+    for left in path.parent.glob(f"{glob.escape(path.name)}.v{version}.bak*.part*"):
+        left.unlink(missing_ok=True)
 
 
 def _plain(path: Path, busy_timeout: float) -> sqlite3.Connection:
