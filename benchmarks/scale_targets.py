@@ -51,7 +51,10 @@ SCALE_TARGETS = [
     Target("T15", "memory meanwhile, end ÷ first tenth", "drain.own_growth", "lower", 1.2, 1.05, unit="×"),
     _at_most("T18", "commit on the loop, p99.9", "stalls.commit_p99.9", 10),
     _at_most("T18", "commit on the loop, longest", "stalls.commit_max", 25),
-    _at_most("T18", "the same while very many jobs change", "stalls-large.commit_max", 25),
+    *(
+        _at_most("T18", f"the same while {what}", f"stalls-large.{name}_commit_max", 25)
+        for name, what in _LARGE.items()
+    ),
     *(
         _at_most("T18", f"submit while {_LARGE[name]}, longest", f"stalls-large.{name}_submit_max", must)
         for name, must in _SUBMIT.items()

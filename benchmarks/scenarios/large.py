@@ -23,30 +23,29 @@ def run(place: Place) -> Result:
 
 async def _run(place: Place) -> Result:
     figures: list[Figure] = []
-    account = keep_account()
+    commits = keep_account().on_loop
     many, most = place.pick(10_000, 2_000), place.pick(100_000, 10_000)
     async with processor(_folder(place, "fan")) as jp:
-        figures += await _fan(jp, many)
+        figures += await _fan(jp, commits, many)
     async with processor(_folder(place, "cancel"), daemon=False) as jp:
         await _store_group(jp, many)
-        figures += await _beside(jp, "cancel", lambda: jp.cancel_jobs(group="all"))
+        figures += await _beside(jp, commits, "cancel", lambda: jp.cancel_jobs(group="all"))
     async with processor(_folder(place, "remove")) as jp:
         await _run_component(jp, most)
-        figures += await _beside(jp, "remove", lambda: jp.remove_jobs(["root"], components=True))
-    figures.append(lower("commit_max", 1e3 * max(account.on_loop), "ms"))
+        figures += await _beside(jp, commits, "remove", lambda: jp.remove_jobs(["root"], components=True))
     return Result(
         tuple(figures),
         (f"a root of {many:,} children ends; a group of {many:,} is cancelled; a component of {most:,} is removed",),
     )
 
 
-async def _fan(jp: JobProcessor, children: int) -> list[Figure]:
+async def _fan(jp: JobProcessor, commits: list[float], children: int) -> list[Figure]:
     """The end of a root on which so many wait: from its answer to the first of them that has run."""
     root = await jp.submit_gate("go on?", job_id="root")
     async with jp.batch() as batch:
         for value in range(children):
             batch.submit_job(noop, value, depends_on=[root])
-    return await _beside(jp, "fan", lambda: jp.answer_job("root"))
+    return await _beside(jp, commits, "fan", lambda: jp.answer_job("root"))
 
 
 async def _store_group(jp: JobProcessor, jobs: int) -> None:
@@ -64,12 +63,18 @@ async def _run_component(jp: JobProcessor, jobs: int) -> None:
     await jp.drain()
 
 
-async def _beside(jp: JobProcessor, name: str, act: Callable[[], Awaitable[object]]) -> list[Figure]:
-    """Do it while another task submits one job after the other."""
+async def _beside(
+    jp: JobProcessor, commits: list[float], name: str, act: Callable[[], Awaitable[object]]
+) -> list[Figure]:
+    """Do it while another task submits one job after the other.
+
+    :param commits: grows by the seconds of each commit of the loop.
+    """
     taken: list[float] = []
     neighbour = asyncio.create_task(_submit(jp, taken))
     await asyncio.sleep(0.1)
     taken.clear()
+    commits.clear()
     async with Ticker() as ticker:
         began = time.perf_counter()
         await act()
@@ -80,6 +85,7 @@ async def _beside(jp: JobProcessor, name: str, act: Callable[[], Awaitable[objec
     return [
         lower(f"{name}_seconds", seconds, "s"),
         lower(f"{name}_submit_max", 1e3 * max(taken), "ms"),
+        lower(f"{name}_commit_max", 1e3 * max(commits), "ms"),
         lower(f"{name}_submit_p50", 1e3 * quantile(taken, 0.5), "ms"),
         *ticker.figures(name),
     ]
