@@ -70,7 +70,7 @@ _ADMITTED = "SELECT -priority, n FROM jobs WHERE limit_key = ? AND waits_for = 0
 _LIMITED = "SELECT -priority, n FROM jobs WHERE limit_key = ? AND waits_for = 1 ORDER BY priority DESC, n LIMIT ?"
 _CALLS = (
     "SELECT j.n, j.lane, j.timeout, c.injects, c.isolation, c.call FROM json_each(?) i "
-    "CROSS JOIN jobs j ON j.n = i.value LEFT JOIN calls c ON c.n = j.n"
+    "CROSS JOIN jobs j ON j.n = i.value LEFT JOIN calls_apart c ON c.n = j.n"
 )
 
 
