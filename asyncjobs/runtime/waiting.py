@@ -148,6 +148,7 @@ class Waiting:
             executor = self._find_executor()
             if executor is not None:
                 watch.unsure = [job_id for job_id in watch.unsure if not executor.has(job_id)]
+            watch.unsure = self.tail.open_jobs.leave_out(watch.unsure)
         watch.unsure += watch.expectation.take()
         self._take_known(watch)
         while page := watch.unsure[:_PAGE]:

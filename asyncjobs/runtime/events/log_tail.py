@@ -23,6 +23,7 @@ from asyncjobs.core.state import SECOND
 from asyncjobs.exceptions import BackendClosedError
 from asyncjobs.models import TERMINAL, EventPage, JobEvent
 from asyncjobs.runtime.events.expectations import ANY_JOB, Expectation
+from asyncjobs.runtime.events.open_jobs import OpenJobs
 from asyncjobs.runtime.events.rounds import Rounds
 from asyncjobs.runtime.loops import look_forever
 from asyncjobs.runtime.outages import Outage
@@ -192,6 +193,8 @@ class LogTail:
         self._catch_up = Wakeup()
         self._looked_at = clock.monotonic()
         self._removals = backend.removals()
+        self.open_jobs: OpenJobs = OpenJobs(backend.removals)
+        """The jobs that certainly have not ended, once the log is followed (``live``)."""
 
     @property
     def listened_to(self) -> bool:
@@ -217,6 +220,7 @@ class LogTail:
             return
         self._own.append(events)
         if self._tail is not None:
+            self.open_jobs.note(events)
             self._pass_on_own(int(self._tail))
         elif len(self._own) > _MOST_KEPT:  # nobody has asked yet where the log ends
             self._read_own()
@@ -254,6 +258,7 @@ class LogTail:
         """Record that there is no listener: the next one begins here, or reads the end of the log from the store."""
         self._tail = tail
         self._own.clear()
+        self.open_jobs.clear()
         self._missed = False
         self._begun += 1
 
@@ -332,6 +337,7 @@ class LogTail:
             events = [event for event in events if int(event.cursor) > tail]
         for event in events:
             if event.status in TERMINAL:
+                self.open_jobs.ended(event.job_id)
                 self.wake(event.job_id)
         if int(page.cursor) > tail:
             tail = int(page.cursor)
