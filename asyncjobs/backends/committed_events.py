@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Self, overload
 
 from asyncjobs.core.state import NewEvent
@@ -49,9 +49,15 @@ class CommittedEvents(Sequence[JobEvent]):
     @overload
     def __getitem__(self, index: slice) -> Sequence[JobEvent]: ...
     def __getitem__(self, index: int | slice) -> JobEvent | Sequence[JobEvent]:
+        return self._made()[index]
+
+    def __iter__(self) -> Iterator[JobEvent]:
+        return iter(self._made())
+
+    def _made(self) -> Sequence[JobEvent]:
         if self._events is None:
             self._events = self._make()
-        return self._events[index]
+        return self._events
 
 
 NO_EVENTS = CommittedEvents((), None, tuple)

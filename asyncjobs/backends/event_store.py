@@ -27,6 +27,7 @@ class EventStore(ABC):
     def add_listener(self, listener: Listener) -> Callable[[], None]:
         """Call ``listener`` on the event loop with the events of every own commit, in order, before callers continue.
 
+        They are a sequence of ``JobEvent``, which makes them when one is read, and knows before that what has changed.
         It must not block. A listener that raises is logged, and the others are called all the same. Listeners survive
         closing and opening. Commits of other processes are noticed by ``wait``.
 

@@ -100,6 +100,17 @@ def test_nothing_is_known_after_a_removal_or_while_that_cannot_be_told(removals:
     assert jobs.leave_out(["a"]) == ["a"]
 
 
+async def test_nothing_is_known_once_the_store_has_failed(anyio_backend: str) -> None:
+    async with publishing(LogTail, 1) as (log, tail):
+        keep = tail.expect([ANY_JOB])
+        await tail.live()
+        await log.enqueue_jobs([new("a")])
+        assert tail.open_jobs.leave_out(["a"]) == []
+        tail.wake_all()
+        assert tail.open_jobs.leave_out(["a"]) == ["a"], "whoever begins to wait now gets the error of the store"
+        tail.forget(keep)
+
+
 # -- beside other processes
 
 

@@ -436,7 +436,8 @@ class LogTail:
                 waiter.close()
 
     def wake_all(self) -> None:
-        """Wake all listeners, so that they look at the store and get its error."""
+        """Wake all listeners, so that they look at the store and get its error; whoever comes later does, too."""
+        self.open_jobs.clear()
         self._end_subscriptions()
         for job_id in list(self._waiters):
             self.wake(job_id)

@@ -14,8 +14,8 @@ _MOST = 100_000
 class OpenJobs:
     """Jobs that this process has submitted while it followed the log, which has not reported their end since.
 
-    It must be told of every end that the log reports, and that the log is no longer followed. Only a removal is not
-    reported: after one, nothing is known any more.
+    It must be told of every end that the log reports, and that the log is not followed, or cannot be. Only a removal is
+    not reported: after one, nothing is known any more.
 
     :param removals: ``JobBackend.removals`` of the store.
     """
