@@ -120,7 +120,7 @@ async def test_a_network_file_system_is_an_error(path: Path, opened: bool, monke
 def overwritten_page(path: Path) -> None:
     """A page of a table in the middle is garbage."""
     with closing(sqlite3.connect(path)) as connection:
-        [(root,)] = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'calls'")
+        [(root,)] = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'events'")
         [(size,)] = connection.execute("PRAGMA page_size")
     data = bytearray(path.read_bytes())
     data[size * (root - 1) : size * root] = b"\xff" * size
