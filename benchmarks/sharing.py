@@ -139,6 +139,7 @@ def _figures(name: str, count: int, turns: Iterable[Turn], alone: float) -> list
         lower(f"{name}processor_{count}", median(turn.each(turn.processor) for turn in turns), "µs/job"),
         lower(f"{name}commits_{count}", median(turn.commits / turn.ran.jobs for turn in turns), "a job"),
         lower(f"{name}lock_held_{count}", median(turn.each(turn.held) for turn in turns), "µs/job"),
+        lower(f"{name}lock_share_{count}", median(turn.held / turn.ran.seconds for turn in turns), "of the time"),
         lower(f"{name}lock_waited_{count}", median(turn.each(turn.waited) for turn in turns), "µs/job"),
         lower(f"{name}lock_refused_{count}", median(turn.refused / turn.commits for turn in turns), "tries/commit"),
     ]

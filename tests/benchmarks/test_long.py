@@ -92,6 +92,7 @@ def test_the_account_of_the_lock_is_of_all_daemons(all_of_it: dict[str, Taken]) 
     for name in ("", "computing_"):
         assert all(0 < found[f"{name}commits_{count}"] <= 3 for count in (1, 2, 4))
         assert all(found[f"{name}lock_held_{count}"] > 0 for count in (1, 2, 4))
+        assert all(found[f"{name}lock_share_{count}"] > 0 for count in (1, 2, 4))
 
 
 @pytest.mark.anyio
