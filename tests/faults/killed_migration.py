@@ -17,12 +17,12 @@ from asyncjobs import SQLiteBackend, SQLiteConfig
 
 
 class Killing(sqlite3.Connection):
-    """A connection that ends its process after a number of statements that change the schema, or before they count."""
+    """A connection that ends its process after a number of statements of the migration, or before they count."""
 
     left = 0
 
     def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
-        changes = sql.split()[0] in ("CREATE", "ALTER", "DROP") or sql.startswith("PRAGMA user_version =")
+        changes = sql.split()[0] in ("CREATE", "ALTER", "DROP", "UPDATE") or sql.startswith("PRAGMA user_version =")
         if (changes or sql == "COMMIT") and not Killing.left:
             os.kill(os.getpid(), signal.SIGKILL)
         Killing.left -= changes

@@ -220,6 +220,10 @@ ALTER TABLE jobs ADD COLUMN isolation TEXT;
 ALTER TABLE jobs ADD COLUMN metadata TEXT;
 ALTER TABLE jobs ADD COLUMN call BLOB;
 ALTER TABLE jobs ADD COLUMN result BLOB;
+
+-- No worker is alive (old_workers.py). One that only slept for longer than its lease would renew it when it wakes up,
+-- and hold its jobs, which it cannot end, for ever. Nobody renews the lease of one that is gone.
+UPDATE workers SET gone = 1 WHERE gone = 0;
 """
 
 _OLD_TRACKER = frozenset({"id", "movie_id", "type", "status", "metadata", "output_path", "created_at", "updated_at"})
