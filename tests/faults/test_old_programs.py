@@ -30,11 +30,17 @@ def fourth(tmp_path: Path) -> Path:
 async def test_while_a_worker_of_an_older_version_is_alive_nothing_is_migrated(fourth: Path, tmp_path: Path) -> None:
     register(fourth, this_process(), lease=3600)
     before = content(fourth)
-    with pytest.raises(BackendError, match=f"version 4 .* the worker first .* \\(pid {os.getpid()} on") as caught:
+    with pytest.raises(BackendError, match=f"version 4 .* the worker first .* \\(pid {os.getpid()}\\)") as caught:
         await opened(fourth)
     assert caught.value.code == "old-worker"
     assert (version(fourth), content(fourth)) == (4, before)
     assert not list(tmp_path.glob("*.bak*")), "nor copied"
+
+
+async def test_one_in_another_container_is_named_as_such(fourth: Path) -> None:
+    register(fourth, structs.replace(this_process(), host="box", pid_namespace="pid:[2]", pid=1), lease=3600)
+    with pytest.raises(BackendError, match=r"\(pid 1 of another container or host, box\)"):
+        await opened(fourth)
 
 
 @pytest.mark.parametrize("how", ["its process has ended", "its lease has run out", "of another boot", "unreadable"])

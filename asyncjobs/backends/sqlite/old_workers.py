@@ -25,7 +25,7 @@ def refuse_if_alive(connection: sqlite3.Connection, where: str, version: int, cl
     for name, expires, lease, *identity in connection.execute(_PRESENT).fetchall():
         process = ProcessIdentity(*identity)
         if _is_running(expires, lease, now) and not is_certainly_gone(process, me):
-            raise _refused(where, version, name, process)
+            raise _refused(where, version, name, _place(process, me))
 
 
 def _is_running(expires: object, lease: object, now: int) -> bool:
@@ -33,11 +33,17 @@ def _is_running(expires: object, lease: object, now: int) -> bool:
     return isinstance(expires, int) and isinstance(lease, int) and now <= expires <= now + lease
 
 
-def _refused(where: str, version: int, name: object, process: ProcessIdentity) -> BackendError:
+def _place(process: ProcessIdentity, me: ProcessIdentity) -> str:
+    if (process.host, process.pid_namespace) == (me.host, me.pid_namespace):
+        return f"pid {process.pid}"
+    return f"pid {process.pid} of another container or host, {process.host}"
+
+
+def _refused(where: str, version: int, name: object, place: str) -> BackendError:
     error = BackendError(
-        f"{where} has schema version {version} and is in use by the worker {name} of an older asyncjobs (pid "
-        f"{process.pid} on {process.host}); nothing was changed",
-        hint="stop that program, then open the file again",
+        f"{where} has schema version {version} and is in use by the worker {name} of an older asyncjobs ({place}); "
+        "nothing was changed",
+        hint="stop that program, then open the file again; of one in another container, the lease must run out first",
     )
     error.code = "old-worker"
     return error
