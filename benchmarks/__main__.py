@@ -27,7 +27,7 @@ _AGAINST_BEFORE = {target.figure.partition(".")[0] for target in BEFORE_TARGETS}
 
 @click.command(epilog="Scenarios: " + "; ".join(f"{name} ({entry.about})" for name, entry in SCENARIOS.items()))
 @click.argument("scenarios", nargs=-1, type=click.Choice(list(SCENARIOS)), metavar="[SCENARIO]…")
-@click.option("--quick", is_flag=True, help="Smaller sizes and one turn: under 90 seconds, rough.")
+@click.option("--quick", is_flag=True, help="Smaller sizes and one turn: under two minutes, rough.")
 @click.option("--repeat", type=click.IntRange(1, 100), help="Turns; medians are over these. Default: 3, quick 1.")
 @click.option(
     "--ceiling",
