@@ -26,9 +26,16 @@ FAR = 10 * 365 * 86_400 * SECOND
 """µs until jobs that are never due here come due."""
 _PARENT = "parent"
 _SEEDS = 3
-OWNERS = {"jobs": "n", "calls_apart": "n", "edges": "child", "events": "job"}
-"""Tables that may have rows of a job, and the column that says of which."""
-_TABLES = {**OWNERS, "results": "n"}
+_OWNERS = {
+    "jobs": "n",
+    "calls": "n",
+    "calls_apart": "n",
+    "edges": "child",
+    "events": "job",
+    "results": "n",
+    "results_apart": "n",
+}
+"""Tables that may have rows of a job, in this schema version or earlier ones, and the column that says of which."""
 GROUPS = 1_000
 """Groups of the jobs that have ended. The others have none."""
 _DIFFERENT = {"id", "position", "run_at", "due", "created_at", "at", "grp", "worker", "started_at", "finished_at"}
@@ -68,6 +75,12 @@ async def make(path: Path, kind: Kind, jobs: int) -> None:
     await _check(path, kind)
 
 
+def find_owners(connection: sqlite3.Connection) -> dict[str, str]:
+    """Return the tables of this file that may have rows of a job, each with the column that says of which."""
+    names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    return {table: owner for table, owner in _OWNERS.items() if table in names}
+
+
 def _seed(kind: Kind, job_id: str, priority: int) -> NewJob:
     if kind == "waiting":
         return new_job(job_id, priority=priority, parents=(_PARENT,))
@@ -92,7 +105,7 @@ def _multiply(connection: sqlite3.Connection, jobs: int) -> None:
     first = connection.execute("SELECT min(n) FROM jobs WHERE id LIKE 'seed%'").fetchone()[0]
     connection.execute("BEGIN IMMEDIATE")
     events = connection.execute("SELECT count(*) FROM events WHERE job >= ?", (first,)).fetchone()[0]
-    for table, owner in _TABLES.items():
+    for table, owner in find_owners(connection).items():
         columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
         values = ", ".join(_copied(table, owner, column, events) for column in columns)
         connection.execute(
@@ -139,7 +152,7 @@ async def _check(path: Path, kind: Kind) -> None:
     connection.row_factory = sqlite3.Row
     try:
         numbers = connection.execute("SELECT n FROM jobs WHERE priority = 5 ORDER BY n DESC LIMIT 2").fetchall()
-        for table, owner in _TABLES.items():
+        for table, owner in find_owners(connection).items():
             own, copy = (
                 [dict(row) for row in connection.execute(f"SELECT * FROM {table} WHERE {owner} = ?", number)]
                 for number in numbers

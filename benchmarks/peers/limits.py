@@ -16,15 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from asyncjobs import JobHandle, gather
-from benchmarks.backlog_file import OWNERS
+from benchmarks.backlog_file import find_owners
 from benchmarks.jobs import noop, processor
 from benchmarks.peers.harness import SUBMITTERS, Measured, Surroundings
 from benchmarks.peers.lines import LinesOut
 from benchmarks.shapes import Parents, chain, fan, layered
 
 _JOBS = 2_000
-_TABLES = {**OWNERS, "results": "n"}
-"""Tables that may have rows of a job that has ended, and the column that says of which."""
 _SHAPES: dict[str, Callable[[], Parents]] = {
     "chain": lambda: chain(500),
     "layered": lambda: layered(10, 100, 3),
@@ -75,7 +73,7 @@ def _measured(scenario: str, target: sqlite3.Connection, rows: Rows) -> Measured
     if scenario != "batch":
         return Measured(jobs, **{scenario: jobs / _together(target, every)})
     stored = _together(target, [_as_stored(its) for its in every])
-    for table in _TABLES:
+    for table in find_owners(target):
         target.execute(f"DELETE FROM {table}")
     return Measured(jobs, batch=jobs / _together(target, every), batch_stored=jobs / stored)
 
@@ -83,7 +81,7 @@ def _measured(scenario: str, target: sqlite3.Connection, rows: Rows) -> Measured
 def _as_stored(rows: Sequence[tuple[str, tuple[object, ...]]]) -> list[tuple[str, tuple[object, ...]]]:
     """The rows of a job that is only stored: one event instead of three, and no result."""
     _, *later = [row for row in rows if row[0].startswith("INSERT INTO events")]
-    return [row for row in rows if row not in later and not row[0].startswith("INSERT INTO results")]
+    return [row for row in rows if row not in later and not row[0].startswith("INSERT INTO results_apart")]
 
 
 def _shape(scenario: str) -> Parents:
@@ -102,7 +100,7 @@ async def _write(folder: Path, parents: Parents) -> None:
 
 def _rows(connection: sqlite3.Connection) -> Rows:
     rows: Rows = {}
-    for table, owner in _TABLES.items():
+    for table, owner in find_owners(connection).items():
         found = connection.execute(f"SELECT {owner}, * FROM {table} ORDER BY {owner}")
         marks = ", ".join("?" * (len(found.description) - 1))
         for job, *values in found:

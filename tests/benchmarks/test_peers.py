@@ -214,11 +214,14 @@ def test_the_limit_writes_the_very_rows_of_asyncjobs(tmp_path: Path, monkeypatch
     for name in ("jobs.db", "limit.db"):
         with sqlite3.connect(tmp_path / name) as connection:
             found.append(
-                [connection.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall() for table in limits._TABLES]
+                {
+                    table: connection.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall()
+                    for table in limits.find_owners(connection)
+                }
             )
         connection.close()
     assert found[0] == found[1]
-    jobs, _, edges, events, _ = found[0]
+    jobs, edges, events = (found[0][table] for table in ("jobs", "edges", "events"))
     assert (len(edges), len(events)) == (4, 3 * len(jobs))
 
 
@@ -229,8 +232,9 @@ def test_no_table_with_rows_of_jobs_is_left_out_of_the_limit(tmp_path: Path) -> 
         jobs = len(limits._rows(connection))
         tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         counts = {table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables}
+        written = limits.find_owners(connection)
     connection.close()
-    assert {table for table, count in counts.items() if count >= jobs - 1 > 5} <= limits._TABLES.keys()
+    assert {table for table, count in counts.items() if count >= jobs - 1 > 5} <= written.keys()
 
 
 @pytest.mark.parametrize("scenario", [name for name in harness.SCENARIOS if name != "fan"])
