@@ -390,8 +390,9 @@ def test_a_file_that_cannot_be_used_is_refused_and_unchanged(tmp_path: Path, kin
     else:
         JobTracker(path)
         [(page,)] = rows(path, "SELECT rootpage FROM sqlite_master WHERE name = 'tracked_jobs_key'")
+        [(size,)] = rows(path, "PRAGMA page_size")
         content = bytearray(path.read_bytes())
-        content[4096 * (page - 1) : 4096 * page] = b"\x77" * 4096
+        content[size * (page - 1) : size * page] = b"\x77" * size
         path.write_bytes(content)
     before = path.read_bytes() if path.is_file() else None
     with pytest.raises(JobProcessorError) as caught:

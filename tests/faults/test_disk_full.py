@@ -99,7 +99,8 @@ def allow(backend: SQLiteBackend, size: int) -> None:
     """Raise the limit of the open file."""
     writer = backend._writer
     assert writer is not None
-    writer.connection.execute(f"PRAGMA max_page_count = {size // 4096}")
+    (page_size,) = writer.connection.execute("PRAGMA page_size").fetchone()
+    writer.connection.execute(f"PRAGMA max_page_count = {size // page_size}")
 
 
 # -- SQLiteConfig.max_size
