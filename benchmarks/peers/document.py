@@ -59,6 +59,10 @@ def chart(report: Report, name: str) -> str:
 # -- the parts
 
 
+_ENOUGH = 5
+_FEW = f":::{{note}}\nThese are of fewer than {_ENOUGH} rounds: a difference of a tenth says nothing.\n:::"
+
+
 def origin(report: Report) -> str:
     """Say where the figures come from, and whether they are rough."""
     rounds = "one round" if report.rounds == 1 else f"medians of {report.rounds} interleaved rounds"
@@ -67,7 +71,9 @@ def origin(report: Report) -> str:
         f"Measured on {report.date} by `{command}`: {rounds}, on {described(report.machine)}; load "
         f"{report.load[0]:.1f} to {report.load[1]:.1f}."
     )
-    return f"{text}\n\n{rough()}" if report.quick or report.rounds < 3 else text
+    if report.quick:
+        return f"{text}\n\n{rough()}"
+    return f"{text}\n\n{_FEW}" if report.rounds < _ENOUGH else text
 
 
 def described(machine: Machine) -> str:

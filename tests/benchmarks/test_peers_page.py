@@ -59,7 +59,7 @@ def test_machine_versions_date_revision_and_command_are_told() -> None:
 def test_what_is_rough_is_called_so() -> None:
     assert ":::{warning}" in document.origin(report(quick=True))
     assert "`make bench-peers QUICK=1`" in document.origin(report(quick=True))
-    assert ":::{warning}" in document.origin(report()), "of a single round"
+    assert "fewer than 5 rounds" in document.origin(report()), "of a single round"
 
 
 def test_a_page_needs_no_single_runs() -> None:
