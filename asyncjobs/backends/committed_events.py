@@ -26,7 +26,7 @@ class CommittedEvents(Sequence[JobEvent]):
         first: int | None,
         make: Callable[[], Sequence[JobEvent]],
     ) -> None:
-        self.changes = changes
+        self.changes: Sequence[tuple[str, NewEvent | JobEvent]] = changes
         self.ended: Sequence[tuple[str, NewEvent | JobEvent]] = [one for one in changes if one[1].status in TERMINAL]
         """The changes by which a job became terminal."""
         self.first: int = 0 if first is None else first

@@ -13,6 +13,8 @@ import pytest
 from asyncjobs import BackendError, DaemonConfig, JobProcessor, SQSConfig
 from asyncjobs.backends.sqs.backend import SQSBackend
 from asyncjobs.backends.sqs.clients import Clients
+from asyncjobs.backends.sqs.denials import Denials
+from asyncjobs.backends.sqs.denials import _on_call as on_call
 from asyncjobs.backends.sqs.table import Table
 from tests import sqs_server
 from tests.faults import bodies
@@ -75,6 +77,31 @@ async def test_a_permission_that_is_missing_later_is_logged_once_and_once_that_i
     assert "is not permitted" in logged
     assert f"user/x is not authorized to perform: it:{operation} on resource: arn:aws:some:thing" in logged
     assert FIX in logged
+
+
+class Model:
+    """What botocore tells of a call."""
+
+    name = "Query"
+
+    class service_model:
+        service_name = "dynamodb"
+
+
+async def test_an_answer_to_a_call_from_before_the_refusal_does_not_end_it(caplog: pytest.LogCaptureFixture) -> None:
+    denials = Denials()
+    denials.begin(lambda: True)
+    calls: list[dict[str, Any]] = [{}, {}, {}]
+    slow, refused, later = calls
+    for context in (slow, refused):
+        on_call({"TableName": "jobs"}, context)
+    error = {"Error": {"Code": "AccessDeniedException", "Message": "on resource: arn:it"}}
+    denials._on_answer(error, Model, refused)
+    denials._on_answer({}, Model, slow)
+    assert len(warnings(caplog)) == 1
+    on_call({"TableName": "jobs"}, later)
+    denials._on_answer({}, Model, later)
+    assert warnings(caplog)[1:] == ["resumed: DynamoDB Query is permitted now"]
 
 
 @pytest.mark.slow

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from msgspec import Struct
 
 from asyncjobs.backends.sqs.errors import DENIED, LOGGED, PERMITTED_BY, SERVICES
 from asyncjobs.safe_logging import SafeLogger
@@ -14,9 +17,17 @@ logger = SafeLogger("asyncjobs.sqs")
 
 _RESOURCE = re.compile(r"on resource: (\S+)")
 _TARGET = "asyncjobs.denials.target"
+_BEGAN = "asyncjobs.denials.began"
 _TARGETS = ("TableName", "IndexName", "QueueUrl", "QueueName", "Bucket")
 """Arguments that say what a call is about."""
 _WRITES = frozenset({"BatchWriteItem", "DeleteItem", "PutItem", "TransactWriteItems", "UpdateItem"})
+
+
+class _Missing(Struct):
+    """What refused calls were about, and when the last one was refused, in seconds of the monotonic clock."""
+
+    targets: set[str]
+    refused_at: float
 
 
 class Denials:
@@ -31,7 +42,7 @@ class Denials:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._met: dict[tuple[str, str], set[str]] = {}
+        self._met: dict[tuple[str, str], _Missing] = {}
         self._works: Callable[[], bool] | None = None
 
     def begin(self, works: Callable[[], bool]) -> None:
@@ -55,7 +66,7 @@ class Denials:
         error: Mapping[str, Any] = parsed.get("Error", {})
         call, target = f"{SERVICES[model.service_model.service_name]} {model.name}", str(context.get(_TARGET))
         if not error:
-            self._permitted(call, target)
+            self._permitted(call, target, context.get(_BEGAN, 0.0))
         if error.get("Code") not in DENIED or self._works is None or (model.name in _WRITES and not self._works()):
             return
         parsed.setdefault("ResponseMetadata", {})[LOGGED] = True
@@ -66,17 +77,26 @@ class Denials:
         missing = call, found[1] if found else ""
         with self._lock:
             news = missing not in self._met
-            self._met.setdefault(missing, set()).add(target)
+            met = self._met.setdefault(missing, _Missing(set(), 0.0))
+            met.targets.add(target)
+            met.refused_at = time.monotonic()
         if news:
             reason = message or "AWS gives no reason"
             logger.warning("%s is not permitted (this is logged once): %s\n  hint: %s", call, reason, PERMITTED_BY)
 
-    def _permitted(self, call: str, target: str) -> None:
-        """Learn that a call was permitted: perhaps it was not, until now."""
+    def _permitted(self, call: str, target: str, began: float) -> None:
+        """Learn that a call was permitted: perhaps it was not, until now.
+
+        One that began before another was refused tells nothing: its answer comes late.
+        """
         if not self._met:
             return
         with self._lock:
-            over = [missing for missing, targets in self._met.items() if missing[0] == call and target in targets]
+            over = [
+                missing
+                for missing, met in self._met.items()
+                if missing[0] == call and target in met.targets and began > met.refused_at
+            ]
             for missing in over:
                 del self._met[missing]
         if over:
@@ -85,4 +105,5 @@ class Denials:
 
 def _on_call(params: Mapping[str, Any], context: dict[str, Any], **_: object) -> None:
     named = [str(params[name]) for name in _TARGETS if name in params]
+    context[_BEGAN] = time.monotonic()
     context[_TARGET] = " ".join([*named, *sorted(params.get("RequestItems", ()))])
