@@ -10,7 +10,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from asyncjobs import JobProcessor, SQLiteBackend, SQLiteConfig
+from asyncjobs import JobProcessor, RetryPolicy, SQLiteBackend, SQLiteConfig, current_job
 from asyncjobs.backends.base import NewWorker
 from asyncjobs.backends.sqlite.connection_cache import ConnectionCache
 from asyncjobs.backends.sqlite.writer import Writer
@@ -230,6 +230,26 @@ async def test_statements_of_jobs_that_are_submitted_one_after_the_other(tmp_pat
     else:
         assert begun <= 22
         assert len(statements) / 20 <= ONE_BY_ONE + 0.5
+
+
+async def fails_twice(number: int, tries: list[int] | None = None) -> int:
+    if current_job().attempt < 3:
+        raise ValueError(number)
+    return number
+
+
+@pytest.mark.parametrize("size", [1, 1000], ids=["in the row", "apart"])
+async def test_a_job_that_is_retried_at_once_is_claimed_by_the_transaction_of_its_failure(
+    tmp_path: Path, size: int
+) -> None:
+    async with JobProcessor(config=SQLiteConfig(db_path=tmp_path / "jobs.db")) as jp:
+        await (await jp.submit_job(noop, 0))
+        statements = traced(writer_of(jp.backend))
+        policy = RetryPolicy(max_retries=2, base=0, jitter=0)
+        assert await (await jp.submit_job(fails_twice, 7, [1] * size, retry=policy)) == 7
+        writer_of(jp.backend).connection.set_trace_callback(None)
+    assert [text for text in statements if text.startswith("ROLLBACK")] == []
+    assert sum(text.startswith("BEGIN") for text in statements) == 4, "submit, two failures, success"
 
 
 async def test_statements_of_round_trips(tmp_path: Path) -> None:

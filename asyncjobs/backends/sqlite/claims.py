@@ -14,6 +14,7 @@ from asyncjobs.backends.sqlite.connection_cache import ConnectionCache
 from asyncjobs.backends.sqlite.ids import worker_number
 from asyncjobs.backends.sqlite.lanes import LaneRow, Lanes
 from asyncjobs.backends.sqlite.moments import Clocks
+from asyncjobs.backends.sqlite.payloads import CALL, INJECTS, ISOLATION, JOIN_CALL
 from asyncjobs.backends.sqlite.plan_rows import Rows
 from asyncjobs.backends.unreadable import PREFIX, mark, unreadable_job
 from asyncjobs.core import commands
@@ -69,8 +70,8 @@ UNION ALL SELECT n FROM (SELECT n FROM jobs WHERE waits_for = 2 AND boot = ? AND
 _ADMITTED = "SELECT -priority, n FROM jobs WHERE limit_key = ? AND waits_for = 0 ORDER BY priority DESC, n LIMIT ?"
 _LIMITED = "SELECT -priority, n FROM jobs WHERE limit_key = ? AND waits_for = 1 ORDER BY priority DESC, n LIMIT ?"
 _CALLS = (
-    "SELECT j.n, j.lane, j.timeout, c.injects, c.isolation, c.call FROM json_each(?) i "
-    "CROSS JOIN jobs j ON j.n = i.value LEFT JOIN calls_apart c ON c.n = j.n"
+    f"SELECT j.n, j.lane, j.timeout, {INJECTS}, {ISOLATION}, {CALL} FROM json_each(?) i "
+    f"CROSS JOIN jobs j ON j.n = i.value {JOIN_CALL}"
 )
 
 
@@ -281,12 +282,12 @@ class Claiming:
                 row = self._lanes.get(self._connection, self._lane_of(n))
                 self._calls[n] = (row, record.timeout, record.injects, record.isolation, record.call)
         for n in stored:
-            call = self._rows.calls[n]
-            if call[-1] is not None:
+            call = self._rows.calls.get(n)  # None: its row was remembered, and it is retried at once
+            if call is not None and call[-1] is not None:
                 self._note_call(n, *call)
-        beside = [n for n in stored if n not in self._calls]
-        if beside:
-            for row in self._connection.execute(_CALLS, (json.encode(beside).decode(),)).fetchall():
+        left = [n for n in stored if n not in self._calls]
+        if left:
+            for row in self._connection.execute(_CALLS, (json.encode(left).decode(),)).fetchall():
                 self._note_call(*row)
 
     def _note_call(self, n: int, lane: int, timeout: Any, injects: Any, isolation: Any, call: Any) -> None:

@@ -14,6 +14,7 @@ JOIN_CALL = "LEFT JOIN calls_apart c ON c.n = CASE WHEN j.call IS NULL THEN j.n 
 JOIN_RESULT = "LEFT JOIN results_apart r ON r.n = CASE WHEN j.status = 2 AND j.result IS NULL THEN j.n END"
 """SQL: join the result of the job ``j``, if it has one that is not in its row."""
 INJECTS = "ifnull(j.injects, c.injects)"
+ISOLATION = "ifnull(j.isolation, c.isolation)"
 METADATA = "ifnull(j.metadata, c.metadata)"
 CALL = "ifnull(j.call, c.call)"
 RESULT = "CASE WHEN j.status = 2 THEN ifnull(j.result, r.value) END"
