@@ -1,4 +1,7 @@
-"""Insert plain jobs without asking for what they do not have: the short way of ``commands.enqueue``."""
+"""Decide about plain jobs without asking for what they do not have: the short ways of commands.
+
+A plain job waits for nothing but a worker; a plain end completes such a job and affects no other one.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,19 @@ from collections.abc import Iterable, Sequence
 
 from asyncjobs.core import lifecycle
 from asyncjobs.core.plan import Plan, Record
-from asyncjobs.core.requests import NewJob
+from asyncjobs.core.requests import AttemptEnd, NewJob
 from asyncjobs.core.state import JobState, NewEvent
-from asyncjobs.models import EventType, JobStatus
+from asyncjobs.models import EventType, JobStatus, OutcomeKind
 
 SUBMITTED = lifecycle.EVENT_TYPES[EventType.SUBMITTED]
+STARTED = lifecycle.EVENT_TYPES[EventType.STARTED]
+COMPLETED = lifecycle.EVENT_TYPES[EventType.COMPLETED]
 
 
-def insert_plain(plan: Plan, jobs: Sequence[NewJob], numbers: Iterable[int]) -> list[int] | None:
-    """Insert jobs whose ids are new and that wait for nothing but a worker; return their numbers.
+def are_plain(jobs: Sequence[NewJob]) -> bool:
+    """Return whether these jobs have new ids and wait for nothing but a worker.
 
-    Nothing can be refused then, and nothing has to be read. Return None if one is of another kind: nothing is done.
+    Nothing can be refused then, and nothing has to be read.
     """
     for job in jobs:
         if (
@@ -28,11 +33,65 @@ def insert_plain(plan: Plan, jobs: Sequence[NewJob], numbers: Iterable[int]) -> 
             or job.delay is not None
             or job.gate
         ):
-            return None
-    if len(jobs) > 1 and len({job.id for job in jobs}) < len(jobs):
+            return False
+    return len(jobs) < 2 or len({job.id for job in jobs}) == len(jobs)
+
+
+def completes(row: JobState, worker: int, end: AttemptEnd) -> bool:
+    """Return whether this end is a plain success: then ``lifecycle.finish`` gives ``completed(row, now)``.
+
+    :param row: a job that no other one depends on.
+    """
+    return (
+        end.outcome.kind is OutcomeKind.SUCCEEDED
+        and not end.body_events
+        and end.parked_on is None
+        and lifecycle.holds(row, end.attempt.attempt, worker)
+        and not row.cancel_requested
+        and row.limit is None
+        and row.role is None
+    )
+
+
+def first_attempt(n: int, job: NewJob, worker: int, now: int) -> JobState:
+    """Return the row of a job that is started in the transaction that submits it."""
+    return JobState(
+        n=n,
+        id=job.id,
+        status=JobStatus.IN_PROGRESS,
+        waits_for=None,
+        priority=job.priority,
+        attempt=1,
+        max_interruptions=job.max_interruptions,
+        retry=job.retry,
+        worker=worker,
+        started_at=now,
+        seq=2,
+        group=job.group,
+    )
+
+
+def submitted(now: int) -> NewEvent:
+    """Return the event of a submission."""
+    return NewEvent(1, SUBMITTED, now, 0, JobStatus.PENDING)
+
+
+def started(now: int) -> NewEvent:
+    """Return the event of the first attempt of a job that has done nothing yet."""
+    return NewEvent(2, STARTED, now, 1, JobStatus.IN_PROGRESS)
+
+
+def completed(row: JobState, now: int) -> NewEvent:
+    """Return the event of a success that nothing was said before."""
+    return NewEvent(row.seq + 1, COMPLETED, now, row.attempt, JobStatus.COMPLETED)
+
+
+def insert_plain(plan: Plan, jobs: Sequence[NewJob], numbers: Iterable[int]) -> list[int] | None:
+    """Insert jobs, and return their numbers; None if one is not plain, and nothing is done."""
+    if not are_plain(jobs):
         return None
     taken: list[int] = []
-    event = NewEvent(1, SUBMITTED, plan.now, 0, JobStatus.PENDING)
+    event = submitted(plan.now)
     for job, n in zip(jobs, numbers, strict=False):
         row = JobState(
             n=n,

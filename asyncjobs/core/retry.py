@@ -197,7 +197,7 @@ def _class_name(kind: type) -> str:
 
 def encode_policy(policy: RetryPolicy | None) -> bytes | None:
     """Encode a policy for storage; None stands for the default policy, which takes no room."""
-    if policy is None or policy == DEFAULT_RETRY:
+    if policy is None or policy is DEFAULT_RETRY or policy == DEFAULT_RETRY:
         return None
     return msgpack.encode(
         (

@@ -11,7 +11,7 @@ import pytest
 
 from asyncjobs import JobEvent, JobProcessor, JobStatus, SQLiteBackend, SQLiteConfig
 from asyncjobs.backends.committed_events import CommittedEvents
-from asyncjobs.backends.sqlite import commit
+from asyncjobs.backends.sqlite import event_rows
 from asyncjobs.core.state import NewEvent
 from asyncjobs.models import EventPage
 from tests.runtime.support import PATIENCE
@@ -48,7 +48,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[JobEvent]:
         events.append(JobEvent(*args))
         return events[-1]
 
-    monkeypatch.setattr(commit, "JobEvent", counted)
+    monkeypatch.setattr(event_rows, "JobEvent", counted)
     return events
 
 

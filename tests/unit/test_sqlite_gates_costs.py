@@ -44,7 +44,7 @@ async def test_a_job_that_never_asks_costs_no_statement_more(store: Store, other
         statements = traced(store)
         await store.submit(new(job_id, function="app:other"))
         await hand.run(job_id)
-    assert len(statements) == 19
+    assert len(statements) == 17
     assert not [text for text in statements if "gates" in text]
     written = [text for text in statements if text.startswith(("INSERT", "UPDATE jobs"))]
     assert len(written) == 6

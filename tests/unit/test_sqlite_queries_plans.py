@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from asyncjobs.backends.sqlite import claims, group_pages, id_ranges, job_pages, queries
+from asyncjobs.backends.sqlite import claims, group_pages, id_ranges, job_pages, plain_claims, queries
 from asyncjobs.backends.sqlite.queries import Queries
 from asyncjobs.backends.sqlite.readers import Readers
 from asyncjobs.config import SQLiteConfig
@@ -190,9 +190,23 @@ async def test_dependencies_are_read_with_the_page_by_their_index(planned: Plann
     assert walk == "SEARCH e USING COVERING INDEX edges_child (child=?)"
 
 
-@pytest.mark.parametrize("statement", [text for text in vars(claims).values() if "SELECT" in str(text)], ids=str)
-def test_a_claim_reads_no_dependencies(statement: object) -> None:
-    assert "edges" not in str(statement)
+CLAIMS = [text for module in (claims, plain_claims) for text in vars(module).values() if "SELECT" in str(text)]
+OF_EDGES = [str(text) for text in CLAIMS if "edges" in str(text)]
+
+
+def test_a_claim_asks_of_edges_only_whether_any_leads_from_a_job(store: Store) -> None:
+    assert sorted(OF_EDGES) == sorted([claims._PARENTS, plain_claims._FIRST_OF_LANE])
+    for statement in OF_EDGES:
+        plan = store.connection.execute(f"EXPLAIN QUERY PLAN {statement}", (1,) * statement.count("?"))
+        steps = [step[3] for step in plan if re.search(r"\be\b", step[3])]
+        assert steps == ["SEARCH e USING PRIMARY KEY (parent=?)"], steps
+
+
+def test_a_claim_reads_the_first_jobs_of_a_lane_by_the_index_of_ready_ones(store: Store) -> None:
+    plan = store.connection.execute(f"EXPLAIN QUERY PLAN {plain_claims._FIRST_OF_LANE}", (1, 4, 0)).fetchall()
+    steps = [step[3] for step in plan]
+    assert steps[0] == "SEARCH j USING INDEX jobs_ready (lane=?)"
+    assert not [step for step in steps if "TEMP B-TREE" in step or step.startswith("SCAN")], steps
 
 
 @pytest.mark.parametrize("name", WALKED)

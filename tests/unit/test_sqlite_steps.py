@@ -27,7 +27,7 @@ from tests.unit.sqlite_store import new_store
 
 pytestmark = pytest.mark.anyio
 
-STATEMENTS = 19
+STATEMENTS = 17
 """Statements of the writer for the submit, the claim and the end of a job, as many as before there were steps."""
 
 

@@ -13,9 +13,12 @@ import pytest
 from msgspec import Struct
 
 from asyncjobs.backends.sqlite.connection_cache import RunningRow
+from asyncjobs.backends.sqlite.lanes import LaneRow
+from asyncjobs.backends.sqlite.plain_claims import Started
 from asyncjobs.backends.values import ClaimedJob
 from asyncjobs.core.codec import EncodedCall
 from asyncjobs.core.edges import Settled
+from asyncjobs.core.lanes import Lane
 from asyncjobs.core.plan import Record
 from asyncjobs.core.requests import AttemptEnd, AttemptRef, Forget, Keep, NewJob, Question
 from asyncjobs.core.retry import RetryPolicy
@@ -26,10 +29,11 @@ from asyncjobs.runtime.result_cache import _Entry
 LEAVES: list[type[Struct]] = [
     *(AttemptEnd, AttemptRef, Change, ClaimedJob, Dependency, Edge, EdgeRow, EncodedCall, EndedAttempt, Forget),
     *(GateState, JobError, JobResult, JobState, Keep, NewEvent, NewJob, Outcome, Record, RunningRow, Settled, Stale),
+    *(LaneRow, Started),
     _Entry,
 ]
-FIXED: set[type] = {RetryPolicy, Limit}
-"""Structs with fields of these kinds that the collector follows all the same: few are made."""
+FIXED: set[type] = {RetryPolicy, Limit, Lane}
+"""Structs with fields of these kinds, and a named tuple, that the collector follows all the same: few are made."""
 PLAIN = {
     (NewEvent, "data"): "a dict that the engine makes for the event, or takes from a body as JSON",
     (AttemptEnd, "body_events"): "the same, of events that were made before",

@@ -16,28 +16,28 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from msgspec import Struct, msgpack
+from msgspec import Struct
 
 from asyncjobs.backends.base import AttemptRef, ClaimResult, Finished, WorkerLease
 from asyncjobs.backends.committed_events import NO_EVENTS, CommittedEvents
 from asyncjobs.backends.sqlite import claims, gates, leases, numbers, removal, steps
 from asyncjobs.backends.sqlite import operations as ops
 from asyncjobs.backends.sqlite.connection_cache import ConnectionCache
+from asyncjobs.backends.sqlite.event_rows import append_events
 from asyncjobs.backends.sqlite.ids import worker_number
 from asyncjobs.backends.sqlite.lanes import Lanes
 from asyncjobs.backends.sqlite.moments import Clocks
 from asyncjobs.backends.sqlite.payloads import CALL, JOIN_CALL
+from asyncjobs.backends.sqlite.plain_commits import commit_plainly
 from asyncjobs.backends.sqlite.plan_rows import Rows
-from asyncjobs.backends.sqlite.plan_writes import write, write_events
-from asyncjobs.clock import to_datetime
+from asyncjobs.backends.sqlite.plan_writes import write
 from asyncjobs.core import commands, gate_commands, revival
 from asyncjobs.core.gates import is_open
 from asyncjobs.core.lifecycle import LOCAL_JOB_LOST
 from asyncjobs.core.plan import Plan
 from asyncjobs.core.requests import AskedGate, Forget
-from asyncjobs.core.state import JobState, NewEvent
 from asyncjobs.exceptions import JobNotFoundError, JobProcessorError
-from asyncjobs.models import JobEvent, JobStatus, WaitsFor
+from asyncjobs.models import JobStatus, WaitsFor
 from asyncjobs.safe_logging import SafeLogger
 
 logger = SafeLogger("asyncjobs.sqlite")
@@ -88,9 +88,12 @@ def commit(
     try:
         hook("begin")
         known = cache.begin(connection, operations)
-        transaction = _Transaction(connection, operations, lanes, known, moment, most_rows)
-        transaction.run()
-        committed = Committed(transaction.finished_answers(), transaction.stored)
+        done = commit_plainly(connection, operations, lanes, known, moment.clocks.now, most_rows)
+        if done is None:
+            transaction = _Transaction(connection, operations, lanes, known, moment, most_rows)
+            transaction.run()
+            done = transaction.finished_answers(), transaction.stored
+        committed = Committed(*done)
         hook("before-commit")
         connection.execute("COMMIT")
     except BaseException:
@@ -331,13 +334,8 @@ class _Transaction:
         plan = self.plan
         if not plan.events:
             return
-        first = numbers.reserve(self.connection, self.cache, "event", len(plan.events))
-        jobs = [plan[n] for n, _ in plan.events]
-        data = [None if not event.data else msgpack.encode(event.data) for _, event in plan.events]
-        write_events(self.connection, plan.events, [job.group for job in jobs], data, first)
-        stored = [event for _, event in plan.events]
-        changes = [(job.id, event) for job, event in zip(jobs, stored, strict=True)]
-        self.stored = CommittedEvents(changes, first + 1, lambda: _make_events(jobs, stored, first + 1))
+        last = numbers.reserve(self.connection, self.cache, "event", len(plan.events))
+        self.stored = append_events(self.connection, plan.events, [plan[n] for n, _ in plan.events], last)
 
     # -- answers
 
@@ -352,24 +350,6 @@ class _Transaction:
             more = any(change is left for left in self._unfinished for change in operation.changes)
             self.answers[i] = (self.answers[i], more)
         return self.answers
-
-
-def _make_events(jobs: Sequence[JobState], stored: Sequence[NewEvent], first: int) -> list[JobEvent]:
-    moments = {at: to_datetime(at) for at in {event.at for event in stored}}  # most have the same moment
-    return [
-        JobEvent(
-            str(position),
-            job.id,
-            event.seq,
-            event.type,
-            moments[event.at],
-            event.attempt,
-            event.status,
-            job.group,
-            event.data or {},
-        )
-        for position, (job, event) in enumerate(zip(jobs, stored, strict=True), start=first)
-    ]
 
 
 # -- phases

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from functools import cache
+from operator import add
 from typing import Any
 
 from asyncjobs.backends.sqlite.bulk import LARGE, bulk, write_value
@@ -11,7 +13,15 @@ from asyncjobs.backends.sqlite.moments import Clocks
 from asyncjobs.backends.sqlite.payloads import SMALL
 from asyncjobs.backends.sqlite.rows import STATUS_CODE
 from asyncjobs.core.plan import Record
+from asyncjobs.core.requests import NewJob
 from asyncjobs.core.retry import encode_policy
+from asyncjobs.models import JobStatus, WaitsFor
+
+_PENDING, _IN_PROGRESS = STATUS_CODE[JobStatus.PENDING], STATUS_CODE[JobStatus.IN_PROGRESS]
+_WORKER = int(WaitsFor.WORKER)
+
+Extras = tuple[bytes | None, str | None]
+"""The encoded policy for retries and the group of a job: most have neither."""
 
 LaneNumbers = dict[tuple[str, str, str | None], int]
 """The number of each (queue, function, owner)."""
@@ -57,6 +67,40 @@ _OTHERS = (
     "role",
 )
 """The columns of ``_other_columns``, which are NULL or 0 in the row of a plain job."""
+_EXTRAS = ("retry", "grp")
+_NO_EXTRAS: Extras = (None, None)
+_READY = (
+    "n",
+    "id",
+    "lane",
+    "status",
+    "waits_for",
+    "priority",
+    "max_interruptions",
+    "seq",
+    "local",
+    "created_at",
+    "injects",
+    "call",
+)
+"""The columns of a plain job that waits for a worker, which are not as the schema has them by default."""
+_STARTED = (
+    "n",
+    "id",
+    "lane",
+    "status",
+    "priority",
+    "attempt",
+    "max_interruptions",
+    "worker",
+    "started_at",
+    "seq",
+    "local",
+    "created_at",
+    "injects",
+    "call",
+)
+"""Those of one that is started as it is stored."""
 _INSERT_PLAIN = f"INSERT INTO jobs({', '.join(_PLAIN)})"
 _INSERT = f"INSERT INTO jobs({', '.join((*_PLAIN, *_OTHERS))})"
 
@@ -68,6 +112,73 @@ def insert_jobs(connection: sqlite3.Connection, records: Sequence[Record], lanes
         bulk(connection, _INSERT_PLAIN, "", len(_PLAIN), plain)
     if len(plain) < len(records):
         _insert_others(connection, [record for record in records if not _is_plain(record)], lanes, clocks)
+
+
+def is_plain(job: NewJob) -> bool:
+    """Return whether a job that waits for nothing but a worker is stored by ``insert_ready`` or ``insert_started``."""
+    return job.timeout is None and job.metadata is None and job.isolation == "thread" and len(job.call) <= SMALL
+
+
+def insert_ready(connection: sqlite3.Connection, jobs: Sequence[tuple[int, NewJob, int]], now: int) -> None:
+    """Insert plain jobs, each with its number and that of its lane."""
+    rows = [
+        (
+            n,
+            job.id,
+            lane,
+            _PENDING,
+            _WORKER,
+            job.priority,
+            job.max_interruptions,
+            1,
+            int(job.owner is not None),
+            now,
+            int(job.injects),
+            job.call,
+        )
+        for n, job, lane in jobs
+    ]
+    _insert_with_extras(connection, _READY, rows, [job for _, job, _ in jobs])
+
+
+def insert_started(
+    connection: sqlite3.Connection, jobs: Sequence[tuple[int, NewJob, int]], worker: int, now: int
+) -> None:
+    """Insert plain jobs as the first attempts of this worker."""
+    rows = [
+        (
+            n,
+            job.id,
+            lane,
+            _IN_PROGRESS,
+            job.priority,
+            1,
+            job.max_interruptions,
+            worker,
+            now,
+            2,
+            int(job.owner is not None),
+            now,
+            int(job.injects),
+            job.call,
+        )
+        for n, job, lane in jobs
+    ]
+    _insert_with_extras(connection, _STARTED, rows, [job for _, job, _ in jobs])
+
+
+def _insert_with_extras(
+    connection: sqlite3.Connection, columns: tuple[str, ...], rows: list[tuple[Any, ...]], jobs: Sequence[NewJob]
+) -> None:
+    extras: list[Extras] = [(encode_policy(job.retry), job.group) for job in jobs]
+    if extras.count(_NO_EXTRAS) < len(extras):
+        columns, rows = (*columns, *_EXTRAS), list(map(add, rows, extras))
+    bulk(connection, _head(columns), "", len(columns), rows)
+
+
+@cache
+def _head(columns: tuple[str, ...]) -> str:
+    return f"INSERT INTO jobs({', '.join(columns)})"
 
 
 def _is_plain(record: Record) -> bool:

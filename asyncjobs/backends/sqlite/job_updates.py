@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping, Sequence
 from functools import cache
-from itertools import product
+from itertools import chain, product
 from operator import add, attrgetter
 from typing import Any
 
@@ -40,7 +40,7 @@ _UPDATE_HEAD = f"UPDATE jobs SET {', '.join(f'{name} = v.column{i}' for i, name 
 
 
 def _update_head(lasts: bool, retried: bool, special: bool) -> tuple[str, int]:
-    columns = 15
+    count = 15
     parts = [_UPDATE_HEAD] if lasts else [_UPDATE_HEAD, "due = NULL, boot = NULL"]
     for written, (one, two) in (
         (lasts, ("due", "boot")),
@@ -48,9 +48,9 @@ def _update_head(lasts: bool, retried: bool, special: bool) -> tuple[str, int]:
         (special, ("role", "parked")),
     ):
         if written:
-            parts.append(f"{one} = v.column{columns + 1}, {two} = v.column{columns + 2}")
-            columns += 2
-    return f"{', '.join(parts)} FROM (", columns
+            parts.append(f"{one} = v.column{count + 1}, {two} = v.column{count + 2}")
+            count += 2
+    return f"{', '.join(parts)} FROM (", count
 
 
 # Few jobs are ever retried by hand, and few are gates or have asked: for the others, these columns are not written.
@@ -66,7 +66,12 @@ _FEW = 8
 """… if so many do not change alike."""
 
 Change = tuple[tuple[int, Any], ...]
-"""Columns by their place in ``_CHANGING``, with their new values."""
+"""Columns by their place in ``_CHANGING``, in this order, with their new values."""
+
+
+def columns(*names: str) -> tuple[int, ...]:
+    """Return the places of these columns, which are given in their order."""
+    return tuple(map(_CHANGING.index, names))
 
 
 def update_jobs(
@@ -85,7 +90,8 @@ def update_jobs(
     alike, others = _sorted_out(jobs, stored)
     for change, of_a_kind in alike.items():
         if change:
-            _update_alike(connection, change, of_a_kind, [small.pop(n, None) for n in of_a_kind])
+            changing, values = zip(*change, strict=True)
+            update_alike(connection, changing, values, of_a_kind, [small.pop(n, None) for n in of_a_kind])
     if others:
         _update_whole(connection, others, clocks)
     if small:
@@ -123,37 +129,47 @@ def _stored(column: int, value: Any) -> Any:
     return STATUS_CODE[value] if column == _STATUS else value
 
 
-def _update_alike(
-    connection: sqlite3.Connection, change: Change, numbers: Sequence[int], results: Sequence[bytes | None]
+def update_alike(
+    connection: sqlite3.Connection,
+    changing: tuple[int, ...],
+    values: tuple[Any, ...],
+    numbers: Sequence[int],
+    results: Sequence[bytes | None],
 ) -> None:
+    """Set these columns of the rows of some jobs to the same values, as they are stored.
+
+    :param changing: the columns: see ``columns``.
+    :param results: for each job its result, at most ``SMALL``; None leaves what there is.
+    """
     distinct = set(results)
     if len(distinct) > 1:
-        _update_with_results(connection, change, numbers, results)
+        _update_with_results(connection, changing, values, numbers, results)
         return
     if None not in distinct:
-        change = (*change, (_RESULT, results[0]))
-    columns, values = zip(*change, strict=True)
+        changing, values = (*changing, _RESULT), (*values, results[0])
     for part in parts(numbers):
-        connection.execute(_set(columns, len(part)), (*values, *part))
+        connection.execute(_set(changing, len(part)), (*values, *part))
 
 
 @cache
-def _set(columns: tuple[int, ...], rows: int) -> str:
-    return f"UPDATE jobs SET {', '.join(f'{_CHANGING[i]} = ?' for i in columns)} WHERE n IN ({', '.join('?' * rows)})"
+def _set(changing: tuple[int, ...], rows: int) -> str:
+    return f"UPDATE jobs SET {', '.join(f'{_CHANGING[i]} = ?' for i in changing)} WHERE n IN ({', '.join('?' * rows)})"
 
 
 def _update_with_results(
-    connection: sqlite3.Connection, change: Change, numbers: Sequence[int], results: Sequence[bytes | None]
+    connection: sqlite3.Connection,
+    changing: tuple[int, ...],
+    values: tuple[Any, ...],
+    numbers: Sequence[int],
+    results: Sequence[bytes | None],
 ) -> None:
-    columns, values = zip(*change, strict=True)
     for part in parts(list(zip(numbers, results, strict=True))):
-        pairs = [value for pair in part for value in pair]
-        connection.execute(_set_with_results(columns, len(part)), (*values, *pairs))
+        connection.execute(_set_with_results(changing, len(part)), (*values, *chain.from_iterable(part)))
 
 
 @cache
-def _set_with_results(columns: tuple[int, ...], rows: int) -> str:
-    written = ", ".join(f"{_CHANGING[i]} = ?" for i in columns)
+def _set_with_results(changing: tuple[int, ...], rows: int) -> str:
+    written = ", ".join(f"{_CHANGING[i]} = ?" for i in changing)
     return (
         f"UPDATE jobs SET {written}, result = ifnull(v.column2, result) "
         f"FROM (VALUES {', '.join(['(?, ?)'] * rows)}{_UPDATE_TAIL}"
@@ -169,8 +185,8 @@ def _update_whole(connection: sqlite3.Connection, jobs: Sequence[JobState], cloc
         rows = list(map(add, rows, ((job.generation, job.steps_from) for job in jobs)))
     if special:
         rows = list(map(add, rows, ((job.role, job.parked) for job in jobs)))
-    head, columns = _HEADS[lasts, retried, special]
-    bulk(connection, head, _UPDATE_TAIL, columns, rows)
+    head, count = _HEADS[lasts, retried, special]
+    bulk(connection, head, _UPDATE_TAIL, count, rows)
 
 
 def _changed_row(job: JobState) -> tuple[Any, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from typing import cast
 
 from msgspec import Struct
 
@@ -10,7 +11,7 @@ from asyncjobs.backends.unreadable import Shape, mark
 from asyncjobs.core.lanes import Lane
 
 
-class LaneRow(Struct, frozen=True):
+class LaneRow(Struct, frozen=True, gc=False):
     """A stored lane with its number, and the mark if it cannot be read."""
 
     n: int
@@ -44,6 +45,10 @@ class Lanes:
                 "INSERT INTO lanes(queue, function, owner) VALUES (?, ?, ?) RETURNING n", lane
             ).fetchone()
         return self._add(LaneRow(row[0], lane)).n
+
+    def known(self, queue: str, function: str, owner: str | None) -> LaneRow | None:
+        """Return the lane if it is known."""
+        return self._by_name.get(cast("Lane", (queue, function, owner)))
 
     def get(self, connection: sqlite3.Connection, n: int) -> LaneRow:
         """Return the lane with this number."""

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
 from typing import Any
 
 from asyncjobs.backends.sqlite.bulk import bulk
 from asyncjobs.backends.sqlite.job_inserts import LaneNumbers, insert_jobs
 from asyncjobs.backends.sqlite.job_updates import update_jobs
 from asyncjobs.backends.sqlite.moments import Clocks
-from asyncjobs.backends.sqlite.rows import STATUS_CODE
 from asyncjobs.core.plan import Writes
-from asyncjobs.core.state import EndedAttempt, JobState, NewEvent
+from asyncjobs.core.state import EndedAttempt, JobState
 
 
 def write(
@@ -78,28 +76,3 @@ def _attempt_row(n: int, ended: EndedAttempt) -> tuple[Any, ...]:
         error.message if error else None,
         error.traceback_text if error else None,
     )
-
-
-def write_events(
-    connection: sqlite3.Connection,
-    events: Sequence[tuple[int, NewEvent]],
-    groups: Sequence[str | None],
-    data: Sequence[bytes | None],
-    position: int,
-) -> None:
-    """Append events after ``position``, in order."""
-    rows = [
-        (
-            position + i,
-            n,
-            event.seq,
-            event.type,
-            event.at,
-            event.attempt,
-            None if event.status is None else STATUS_CODE[event.status],
-            group,
-            encoded,
-        )
-        for i, ((n, event), group, encoded) in enumerate(zip(events, groups, data, strict=True), start=1)
-    ]
-    bulk(connection, "INSERT INTO events(position, job, seq, type, at, attempt, status, grp, data)", "", 9, rows)

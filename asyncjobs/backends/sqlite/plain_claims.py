@@ -1,0 +1,162 @@
+"""Choose the jobs of a claim from those that a group submits and those that are stored, if all of them are plain."""
+
+from __future__ import annotations
+
+import heapq
+import sqlite3
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from asyncjobs.backends.base import ClaimRequest, NewJob
+from asyncjobs.backends.sqlite.connection_cache import ConnectionCache
+from asyncjobs.backends.sqlite.ids import worker_number
+from asyncjobs.backends.sqlite.lanes import LaneRow, Lanes
+from asyncjobs.backends.sqlite.payloads import CALL, INJECTS, ISOLATION, JOIN_CALL
+from asyncjobs.backends.sqlite.rows import STATUS_CODE
+from asyncjobs.backends.unreadable import Shape
+from asyncjobs.core.lanes import split_lanes
+from asyncjobs.core.plain_jobs import first_attempt
+from asyncjobs.core.retry import decode_policy
+from asyncjobs.core.state import JobState
+from asyncjobs.models import Isolation, JobStatus
+
+# The last column says whether the job has done nothing yet, and has no part in anything but its dependencies.
+_FIRST_OF_LANE = f"""
+SELECT j.priority, j.n, j.id, j.max_interruptions, j.retry, j.require, j.open, j.met, j.grp, j.timeout, {INJECTS},
+  {ISOLATION}, {CALL}, EXISTS (SELECT 1 FROM edges e WHERE e.parent = j.n),
+  j.status = {STATUS_CODE[JobStatus.PENDING]} AND j.seq = 1 AND j.attempt = 0 AND j.failures = 0
+  AND j.interruptions = 0 AND j.cancel_requested = 0 AND j.generation = 0 AND j.steps_from = 0 AND j.run_at IS NULL
+  AND j.due IS NULL AND j.boot IS NULL AND j.limit_key IS NULL AND j.worker IS NULL AND j.started_at IS NULL
+  AND j.finished_at IS NULL AND j.because IS NULL AND j.role IS NULL AND j.parked IS NULL
+FROM jobs j {JOIN_CALL} WHERE j.lane = ? AND j.waits_for = 0 ORDER BY j.priority DESC, j.n LIMIT ? OFFSET ?"""
+_INT, _MAYBE_INT, _MAYBE_TEXT = (int,), (int, type(None)), (str, type(None))
+_SHAPE = Shape(
+    ("priority", _INT, 0),
+    ("n", _INT, 0),
+    ("id", (str,), ""),
+    ("max_interruptions", _INT, 1),
+    ("retry policy", (bytes, type(None)), None),
+    ("require", _MAYBE_INT, None),
+    ("open", _INT, 0),
+    ("met", _INT, 0),
+    ("group", _MAYBE_TEXT, None),
+    ("timeout", (float, type(None)), None),
+    ("injects", _INT, 0),
+    ("isolation", _MAYBE_TEXT, None),
+    ("call", (bytes,), b""),
+    ("edges", _INT, 0),
+    ("plain", _INT, 0),
+)
+
+_Place = tuple[int, int, "NewJob | tuple[Any, ...]", LaneRow]
+"""Negative priority, number, what is submitted or stored, and the lane."""
+
+
+class NotPlainError(Exception):
+    """The claim takes the long way."""
+
+
+class Started(Struct, frozen=True, gc=False):
+    """A job that is started, as it will be, and what else its attempt needs. ``is_new``: it is not stored yet."""
+
+    job: JobState
+    lane: LaneRow
+    call: bytes
+    injects: bool
+    timeout: float | None
+    isolation: Isolation
+    childless: bool
+    is_new: bool
+
+
+def choose(
+    connection: sqlite3.Connection,
+    lanes: Lanes,
+    cache: ConnectionCache,
+    submitted: Sequence[tuple[int, NewJob, LaneRow]],
+    claim: ClaimRequest,
+    now: int,
+) -> tuple[Sequence[Started], tuple[str, ...]]:
+    """Return the first jobs that a worker may run, started, and the functions that it must look up.
+
+    :param submitted: jobs of the same group, each with its number and its lane.
+    :raises NotPlainError: something is not known to be plain.
+    """
+    worker, ready = worker_number(claim.worker), cache.ready
+    if ready is None or not cache.none_delayed or worker not in cache.alive:
+        raise NotPlainError
+    rows = {n: lanes.get(connection, n) for n in ready}
+    for _, _, row in submitted:
+        rows[row.n] = row
+    if any(row.unreadable is not None for row in rows.values()):
+        raise NotPlainError
+    chosen, unknown = split_lanes(
+        ((n, row.lane) for n, row in rows.items()),
+        worker=claim.worker,
+        queues=claim.queues,
+        functions=claim.functions,
+        refused=claim.refused,
+    )
+    if claim.limit <= 0 or not chosen:
+        return (), unknown
+    fresh: list[_Place] = [(-job.priority, n, job, row) for n, job, row in submitted if row.n in chosen]
+    if len(fresh) > 1:
+        fresh = heapq.nsmallest(claim.limit, fresh)
+    stored = [rows[n] for n in chosen if n in ready]
+    if stored:
+        page = claim.limit if len(stored) == 1 else max(2, claim.limit // 4)
+        merged = heapq.merge(*(_stored(connection, cache, row, claim.limit, page) for row in stored), fresh)
+        fresh = [place for _, place in zip(range(claim.limit), merged, strict=False)]
+    return [_start(place, worker, now) for place in fresh], unknown
+
+
+def _stored(
+    connection: sqlite3.Connection, cache: ConnectionCache, lane: LaneRow, limit: int, page: int
+) -> Iterator[_Place]:
+    """Yield stored ready jobs of a lane.
+
+    :param page: rows of one read. With many lanes, most give only a few.
+    """
+    for offset in range(0, limit, page):
+        rows = connection.execute(_FIRST_OF_LANE, (lane.n, page, offset)).fetchall()
+        if not rows and not offset and cache.ready is not None:
+            del cache.ready[lane.n]
+        for row in rows:
+            if tuple(map(type, row)) not in _SHAPE.sound and not _SHAPE.fits(row):
+                raise NotPlainError
+            yield -row[0], row[1], row, lane
+        if len(rows) < page:
+            return
+
+
+def _start(place: _Place, worker: int, now: int) -> Started:
+    _, n, job, lane = place
+    if isinstance(job, NewJob):
+        row = first_attempt(n, job, worker, now)
+        return Started(row, lane, job.call, job.injects, job.timeout, job.isolation, True, True)
+    if not job[-1]:
+        raise NotPlainError
+    try:
+        retry = decode_policy(job[4])
+    except Exception as error:  # border: any stored value
+        raise NotPlainError from error
+    row = JobState(
+        n=n,
+        id=job[2],
+        status=JobStatus.IN_PROGRESS,
+        waits_for=None,
+        priority=job[0],
+        attempt=1,
+        max_interruptions=job[3],
+        retry=retry,
+        require=job[5],
+        open=job[6],
+        met=job[7],
+        worker=worker,
+        started_at=now,
+        seq=2,
+        group=job[8],
+    )
+    return Started(row, lane, job[12], job[10] == 1, job[9], job[11] or "thread", not job[13], False)

@@ -1,0 +1,229 @@
+"""Commit a group of plain operations without a plan: the short way of ``commit``, which stores and answers the same.
+
+Most groups of most programs hold submissions of jobs that wait for nothing but a worker, successes on which no other
+job depends, and one claim. If the connection remembers what they need (``ConnectionCache``), nothing is left to decide
+but what ``core.plain_jobs`` says of any such job, so rows are made directly. A group with anything else takes the long
+way, all of it: that is known before anything is written.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from asyncjobs.backends.base import AttemptEnd, AttemptRef, ClaimedJob, ClaimRequest, ClaimResult, Finished, NewJob
+from asyncjobs.backends.committed_events import NO_EVENTS, CommittedEvents
+from asyncjobs.backends.sqlite import numbers
+from asyncjobs.backends.sqlite import operations as ops
+from asyncjobs.backends.sqlite.connection_cache import ConnectionCache, RunningRow
+from asyncjobs.backends.sqlite.event_rows import Subject, append_events
+from asyncjobs.backends.sqlite.ids import worker_number
+from asyncjobs.backends.sqlite.job_inserts import insert_ready, insert_started, is_plain
+from asyncjobs.backends.sqlite.job_updates import columns, update_alike
+from asyncjobs.backends.sqlite.lanes import LaneRow, Lanes
+from asyncjobs.backends.sqlite.payloads import SMALL
+from asyncjobs.backends.sqlite.plain_claims import NotPlainError, Started, choose
+from asyncjobs.backends.sqlite.rows import STATUS_CODE
+from asyncjobs.core.plain_jobs import are_plain, completed, completes, started, submitted
+from asyncjobs.core.state import NewEvent
+from asyncjobs.models import JobStatus
+
+_COMPLETES = columns("status", "finished_at", "seq")
+_STARTS = columns("status", "waits_for", "attempt", "worker", "started_at", "seq")
+_COMPLETED, _IN_PROGRESS = STATUS_CODE[JobStatus.COMPLETED], STATUS_CODE[JobStatus.IN_PROGRESS]
+
+Submitted = tuple[int, NewJob, LaneRow]
+"""A job to insert, with its number and its lane."""
+
+
+class _Group:
+    """What a group of operations wants, all of it plain.
+
+    :raises NotPlainError: not all of it is.
+    """
+
+    def __init__(self, operations: Sequence[ops.Operation], lanes: Lanes, cache: ConnectionCache) -> None:
+        self._lanes = lanes
+        self._cache = cache
+        self.jobs: list[Submitted] = []
+        self.ends: list[tuple[RunningRow, AttemptEnd]] = []
+        self.claim: ClaimRequest | None = None
+        for operation in operations:
+            if isinstance(operation, ops.Enqueue):
+                self._add_jobs(operation)
+            elif isinstance(operation, ops.Finish):
+                self._add_ends(operation.ends)
+                self._add_claim(operation.claim)
+            elif isinstance(operation, ops.Dequeue):
+                self._add_claim(operation.claim)
+            else:
+                raise NotPlainError
+        jobs, ends = self.jobs, self.ends
+        if len(jobs) > 1 and len({job.id for _, job, _ in jobs}) < len(jobs):
+            raise NotPlainError
+        if len(ends) > 1 and len({row.job.n for row, _ in ends}) < len(ends):  # the second would be stale
+            raise NotPlainError
+
+    def _add_jobs(self, operation: ops.Enqueue) -> None:
+        jobs = self.jobs
+        n = jobs[-1][0] if jobs else self._cache.last.get("job")
+        if n is None or operation.parent is not None or not are_plain(operation.jobs):
+            raise NotPlainError
+        for job in operation.jobs:
+            lane = self._lanes.known(job.queue, job.function, job.owner)
+            if lane is None or not is_plain(job):
+                raise NotPlainError
+            n += 1
+            jobs.append((n, job, lane))
+
+    def _add_ends(self, ends: Sequence[AttemptEnd]) -> None:
+        running, childless = self._cache.running, self._cache.childless
+        for end in ends:
+            row = running.get(end.attempt.ref)
+            if (
+                row is None
+                or row.job.n not in childless
+                or row.job.generation
+                or not completes(row.job, worker_number(end.attempt.worker), end)
+                or len(end.outcome.value or b"") > SMALL
+            ):
+                raise NotPlainError
+            self.ends.append((row, end))
+
+    def _add_claim(self, claim: ClaimRequest | None) -> None:
+        if claim is not None:
+            if self.claim is not None:
+                raise NotPlainError
+            self.claim = claim
+
+
+def commit_plainly(
+    connection: sqlite3.Connection,
+    operations: Sequence[ops.Operation],
+    lanes: Lanes,
+    cache: ConnectionCache,
+    now: int,
+    most_rows: int | None,
+) -> tuple[list[Any], CommittedEvents] | None:
+    """Store a group inside an open transaction; return the answer of each operation, and the events.
+
+    :param most_rows: rows that it may read. Default: no bound.
+    :returns: None if the group takes the long way: nothing was written.
+    """
+    starts: Sequence[Started] = ()
+    unknown: tuple[str, ...] = ()
+    try:
+        group = _Group(operations, lanes, cache)
+        claim = group.claim
+        if claim is not None:
+            starts, unknown = choose(connection, lanes, cache, group.jobs, claim, now)
+            if most_rows is not None and sum(not start.is_new for start in starts) > most_rows:
+                return None
+    except NotPlainError:
+        return None
+    _complete(connection, group.ends, cache, now)
+    _insert(connection, group.jobs, starts, cache, now)
+    _start(connection, starts, cache, now)
+    events = _append_events(connection, group, starts, cache, now)
+    claimed = ClaimResult(
+        [_claimed(start, claim.worker) for start in starts] if claim and starts else (), None, unknown
+    )
+    return [_answer(operation, claimed) for operation in operations], events
+
+
+def _complete(
+    connection: sqlite3.Connection, ends: Sequence[tuple[RunningRow, AttemptEnd]], cache: ConnectionCache, now: int
+) -> None:
+    alike: dict[int, tuple[list[int], list[bytes | None]]] = {}
+    for row, end in ends:
+        n, seq = row.job.n, row.job.seq + 1
+        of_a_kind = alike.get(seq)
+        if of_a_kind is None:
+            of_a_kind = alike[seq] = [], []
+        of_a_kind[0].append(n)
+        of_a_kind[1].append(end.outcome.value)
+        del cache.running[n]
+        cache.childless.discard(n)
+    for seq, (changed, results) in alike.items():
+        update_alike(connection, _COMPLETES, (_COMPLETED, now, seq), changed, results)
+
+
+def _insert(
+    connection: sqlite3.Connection,
+    jobs: Sequence[Submitted],
+    starts: Sequence[Started],
+    cache: ConnectionCache,
+    now: int,
+) -> None:
+    if not jobs:
+        return
+    cache.last["job"] = jobs[-1][0]
+    at_once = {start.job.n for start in starts if start.is_new}
+    fresh = [(n, job, lane.n) for n, job, lane in jobs if n in at_once]
+    if fresh:
+        insert_started(connection, fresh, starts[0].job.worker or 0, now)
+    if len(fresh) == len(jobs):
+        return
+    ready = [(n, job, lane.n) for n, job, lane in jobs if n not in at_once]
+    insert_ready(connection, ready, now)
+    if cache.ready is not None:
+        cache.ready.update(dict.fromkeys(lane for _, _, lane in ready))
+
+
+def _start(connection: sqlite3.Connection, starts: Sequence[Started], cache: ConnectionCache, now: int) -> None:
+    stored = [start.job.n for start in starts if not start.is_new]
+    if stored:
+        values = (_IN_PROGRESS, None, 1, starts[0].job.worker, now, 2)
+        update_alike(connection, _STARTS, values, stored, [None] * len(stored))
+    for start in starts:
+        cache.add_running(start.job, start.lane.n, childless=start.childless)
+
+
+def _append_events(
+    connection: sqlite3.Connection,
+    group: _Group,
+    starts: Sequence[Started],
+    cache: ConnectionCache,
+    now: int,
+) -> CommittedEvents:
+    events: list[tuple[int, NewEvent]] = [(row.job.n, completed(row.job, now)) for row, _ in group.ends]
+    jobs: list[Subject] = [row.job for row, _ in group.ends]
+    if group.jobs:
+        event = submitted(now)
+        events += [(n, event) for n, _, _ in group.jobs]
+        jobs += [job for _, job, _ in group.jobs]
+    if starts:
+        event = started(now)
+        events += [(start.job.n, event) for start in starts]
+        jobs += [start.job for start in starts]
+    if not events:
+        return NO_EVENTS
+    last = numbers.reserve(connection, cache, "event", len(events))
+    return append_events(connection, events, jobs, last)
+
+
+def _claimed(start: Started, worker: str) -> ClaimedJob:
+    job = start.job
+    return ClaimedJob(
+        AttemptRef(job.id, 1, worker, job.n),
+        start.lane.lane.function,
+        start.call,
+        start.injects,
+        job.retry,
+        start.timeout,
+        job.group,
+        job.started_at or 0,
+        False,
+        start.isolation,
+    )
+
+
+def _answer(operation: ops.Operation, claimed: ClaimResult) -> Any:
+    if isinstance(operation, ops.Enqueue):
+        return [job.id for job in operation.jobs]
+    if isinstance(operation, ops.Finish):
+        return Finished(
+            [JobStatus.COMPLETED] * len(operation.ends), ClaimResult() if operation.claim is None else claimed
+        )
+    return claimed
