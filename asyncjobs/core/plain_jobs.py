@@ -1,6 +1,6 @@
 """Decide about plain jobs without asking for what they do not have: the short ways of commands.
 
-A plain job waits for nothing but a worker; a plain end completes such a job and affects no other one.
+A plain job waits for nothing but a worker; a plain end completes a job without another word.
 """
 
 from __future__ import annotations
@@ -38,10 +38,7 @@ def are_plain(jobs: Sequence[NewJob]) -> bool:
 
 
 def completes(row: JobState, worker: int, end: AttemptEnd) -> bool:
-    """Return whether this end is a plain success: then ``lifecycle.finish`` gives ``completed(row, now)``.
-
-    :param row: a job that no other one depends on.
-    """
+    """Return whether this end is a plain success: then ``lifecycle.finish`` gives ``completed(row, now)``."""
     return (
         end.outcome.kind is OutcomeKind.SUCCEEDED
         and not end.body_events

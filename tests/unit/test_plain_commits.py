@@ -80,6 +80,7 @@ class History:
         self.now = 1_000
         self.ids: list[str] = []
         self.held: list[ClaimedJob] = []
+        self.linked = (0.0, 0.02, 0.3)[seed % 4 % 3]
         self.odd = (0.0, 0.02, 0.15)[seed % 3]  # some histories are all plain
 
     def group(self) -> list[ops.Operation]:
@@ -116,8 +117,11 @@ class History:
         )
         if rng.random() < self.odd:
             job = replace(job, **ODDITIES[rng.choice(list(ODDITIES))](rng))
-        if known and rng.random() < self.odd:
-            job = replace(job, dependencies=(Dependency(rng.choice(known[-5:]), rng.random() < 0.5),))
+        if known and rng.random() < self.linked:
+            parents = tuple(
+                {name: Dependency(name, rng.random() < 0.3) for name in rng.choices(known[-5:], k=2)}.values()
+            )
+            job = replace(job, dependencies=parents, require=rng.choice((None, None, None, 1)))
         return job
 
     def finish(self) -> ops.Operation:
@@ -234,7 +238,7 @@ def play(folder: Path, seed: int) -> History:
 def test_a_history_gives_the_same_rows_answers_and_events(tmp_path: Path, seed: int, monkeypatch: Patch) -> None:
     taken = counted(monkeypatch)
     history = play(tmp_path, seed)
-    assert sum(taken) > 10 or history.odd
+    assert sum(taken) > 10 or history.odd or history.linked
 
 
 # -- which groups take it
@@ -341,14 +345,45 @@ def test_which_end_does(way: Way, end: Callable[[ClaimedJob], AttemptEnd], short
     assert taken == [short]
 
 
-def test_the_end_of_a_job_that_another_one_depends_on_does_not(way: Way, monkeypatch: Patch) -> None:
+def test_the_end_of_a_job_releases_plain_ones_that_depend_on_it(way: Way, monkeypatch: Patch) -> None:
     (job,) = claimed(way, submission())
-    child = submission(dependencies=(Dependency(job.attempt.job_id),))
-    way.commit([child], 3)
+    children = [submission(dependencies=(Dependency(job.attempt.job_id),), priority=i) for i in range(3)]
+    for child in children:
+        way.commit([child], 3)
     taken = counted(monkeypatch)
-    way.commit([ops.Finish(ends=[success(job)])], 4)
+    answers, _ = way.commit([ops.Finish(ends=[success(job)], claim=replace(CLAIM, limit=2))], 4)
+    assert taken == [True]
+    assert [one.attempt.job_id for one in answers[0].claims.jobs] == [children[2].jobs[0].id, children[1].jobs[0].id]
+    assert [one.attempt.job_id for one in claimed(way)] == [children[0].jobs[0].id]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"limit": Limit("key", 2)},
+        {"run_at": 50},
+        {"delay": 50},
+        {"gate": True, "call": b""},
+        {"call": b"x" * (SMALL + 1)},
+    ],
+    ids=str,
+)
+def test_but_not_others(way: Way, options: dict[str, Any], monkeypatch: Patch) -> None:
+    (job,) = claimed(way, submission())
+    way.commit([submission(dependencies=(Dependency(job.attempt.job_id),), **options)], 3)
+    taken = counted(monkeypatch)
+    way.commit([ops.Finish(ends=[success(job)], claim=CLAIM)], 4)
     assert taken == [False]
-    assert [one.attempt.job_id for one in claimed(way)] == [child.jobs[0].id]
+
+
+def test_nor_one_that_runs_or_has_run(way: Way, monkeypatch: Patch) -> None:
+    jobs = claimed(way, submission(), submission())
+    parents = tuple(Dependency(job.attempt.job_id) for job in jobs)
+    way.commit([submission("child", dependencies=parents, require=1)], 3)
+    taken = counted(monkeypatch)
+    way.commit([ops.Finish(ends=[success(jobs[0])], claim=CLAIM)], 4)
+    way.commit([ops.Finish(ends=[success(jobs[1])])], 5)
+    assert taken == [True, False]
 
 
 @pytest.mark.parametrize(
@@ -379,7 +414,7 @@ def test_nothing_is_written_by_a_group_that_turns_out_to_need_the_long_way(way: 
     way.store.connection.execute("BEGIN IMMEDIATE")
     group = [submission(), ops.Dequeue(claim=CLAIM)]
     known = way.cache.begin(way.store.connection, group)
-    assert plain_commits.commit_plainly(way.store.connection, group, way.lanes, known, 3, None) is None
+    assert plain_commits.commit_plainly(way.store.connection, group, way.lanes, known, Clocks(3, 3, 3, 7), None) is None
     assert way.rows() == before
     assert not way.store.connection.execute("SELECT changes()").fetchone()[0] > 1
     way.store.connection.execute("ROLLBACK")
@@ -424,21 +459,23 @@ def a_ready_lane_is_not_entered(patch: Patch) -> None:
     patch.setattr(plain_commits, "_insert", deaf)
 
 
+def edges_stay_open(patch: Patch) -> None:
+    patch.setattr(plain_commits, "update_edges", lambda *_: None)
+
+
+def what_is_released_is_not_entered(patch: Patch) -> None:
+    release = plain_commits._release
+
+    def deaf(*args: Any) -> None:
+        known, args[3].ready = args[3].ready, None
+        release(*args)
+        args[3].ready = known
+
+    patch.setattr(plain_commits, "_release", deaf)
+
+
 def dependents_are_overlooked(patch: Patch) -> None:
-    class All(set[int]):
-        def __contains__(self, _: object) -> bool:
-            return True
-
-    group = plain_commits._Group
-
-    def blind(operations: Any, lanes: Any, cache: ConnectionCache) -> Any:
-        kept, cache.childless = cache.childless, All(cache.childless)
-        try:
-            return group(operations, lanes, cache)
-        finally:
-            cache.childless = kept
-
-    patch.setattr(plain_commits, "_Group", blind)
+    patch.setattr(plain_commits, "settle", lambda *_: plain_commits.NOTHING)
 
 
 def every_worker_runs_everything(patch: Patch) -> None:
@@ -455,6 +492,8 @@ def every_worker_runs_everything(patch: Patch) -> None:
         stored_jobs_overtake_fresh_ones,
         a_ready_lane_is_not_entered,
         dependents_are_overlooked,
+        edges_stay_open,
+        what_is_released_is_not_entered,
         every_worker_runs_everything,
     ],
 )

@@ -73,7 +73,6 @@ _CALLS = (
     f"SELECT j.n, j.lane, j.timeout, {INJECTS}, {ISOLATION}, {CALL} FROM json_each(?) i "
     f"CROSS JOIN jobs j ON j.n = i.value {JOIN_CALL}"
 )
-_PARENTS = "SELECT DISTINCT e.parent FROM json_each(?) j CROSS JOIN edges e ON e.parent = j.value"
 
 _Place = tuple[int, int]
 """Where a ready job stands in its lane: its negative priority, and its number."""
@@ -104,7 +103,6 @@ class Claiming:
         self._answers: dict[int, ClaimResult] = {}
         self._calls: dict[int, tuple[LaneRow, float | None, bool, Isolation, bytes]] = {}
         self._unreadable: dict[int, str] = {}
-        self._from_store: list[int] = []  # claimed, and not changed before by this transaction
 
     def remember(self, writes: Writes) -> None:
         """Remember what is about to be written: claims need calls of submitted jobs, and lanes of ready ones."""
@@ -253,9 +251,7 @@ class Claiming:
         if not found:
             return [n for _, n in fresh]
         merged = heapq.merge(*found, fresh)
-        first = [place for _, place in zip(range(limit), merged, strict=False)]
-        self._from_store += [n for place in first if place not in places for n in place[1:]]
-        return [n for _, n in first]
+        return [n for _, (_, n) in zip(range(limit), merged, strict=False)]
 
     def _stored(self, lane: int, limit: int, page: int) -> Iterator[_Place]:
         """Yield stored ready jobs of a lane, without those that this transaction has changed since.
@@ -307,15 +303,11 @@ class Claiming:
         self._calls[n] = (row, timeout, injects == 1, isolation or "thread", call)
 
     def remember_started(self) -> None:
-        """Remember the rows of the claimed jobs, and which have no edges: their ends need not read them."""
-        leaves = set(self._from_store)
-        if leaves:
-            parents = self._connection.execute(_PARENTS, (json.encode(self._from_store).decode(),)).fetchall()
-            leaves.difference_update(n for (n,) in parents)
+        """Remember the rows of the claimed jobs: their ends need not read them."""
         for _, started in self._started.values():
             for job in started:
                 n = job.n
-                childless = n in leaves or (n in self._inserted and n not in self._parents)
+                childless = n in self._inserted and n not in self._parents
                 self._cache.add_running(self._plan[n], self._calls[n][0].n, childless=childless)
 
     def answer(self, index: int) -> ClaimResult:

@@ -88,7 +88,7 @@ def commit(
     try:
         hook("begin")
         known = cache.begin(connection, operations)
-        done = commit_plainly(connection, operations, lanes, known, moment.clocks.now, most_rows)
+        done = commit_plainly(connection, operations, lanes, known, moment.clocks, most_rows)
         if done is None:
             transaction = _Transaction(connection, operations, lanes, known, moment, most_rows)
             transaction.run()

@@ -122,11 +122,10 @@ def _sorted_out(
 
 def _difference(before: JobState, job: JobState) -> Change:
     old, new = _VALUES(before), _VALUES(job)
-    return tuple([(i, _stored(i, value)) for i, value in enumerate(new) if value != old[i]])
-
-
-def _stored(column: int, value: Any) -> Any:
-    return STATUS_CODE[value] if column == _STATUS else value
+    change = [(i, value) for i, value in enumerate(new) if value != old[i]]
+    if change and change[0][0] == _STATUS:
+        change[0] = _STATUS, STATUS_CODE[job.status]
+    return tuple(change)
 
 
 def update_alike(

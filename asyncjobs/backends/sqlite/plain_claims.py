@@ -5,7 +5,8 @@ from __future__ import annotations
 import heapq
 import sqlite3
 from collections.abc import Iterator, Sequence
-from typing import Any
+from types import NoneType
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -14,12 +15,14 @@ from asyncjobs.backends.sqlite.connection_cache import ConnectionCache
 from asyncjobs.backends.sqlite.ids import worker_number
 from asyncjobs.backends.sqlite.lanes import LaneRow, Lanes
 from asyncjobs.backends.sqlite.payloads import CALL, INJECTS, ISOLATION, JOIN_CALL
+from asyncjobs.backends.sqlite.plain_dependents import Dependent, NotPlainError
 from asyncjobs.backends.sqlite.rows import STATUS_CODE
 from asyncjobs.backends.unreadable import Shape
+from asyncjobs.core import lifecycle
 from asyncjobs.core.lanes import split_lanes
 from asyncjobs.core.plain_jobs import first_attempt
 from asyncjobs.core.retry import decode_policy
-from asyncjobs.core.state import JobState
+from asyncjobs.core.state import JobState, Stale
 from asyncjobs.models import Isolation, JobStatus
 
 # The last column says whether the job has done nothing yet, and has no part in anything but its dependencies.
@@ -50,16 +53,15 @@ _SHAPE = Shape(
     ("plain", _INT, 0),
 )
 
-_Place = tuple[int, int, "NewJob | tuple[Any, ...]", LaneRow]
-"""Negative priority, number, what is submitted or stored, and the lane."""
-
-
-class NotPlainError(Exception):
-    """The claim takes the long way."""
+_Place = tuple[int, int, "NewJob | Dependent | tuple[Any, ...]", LaneRow]
+"""Negative priority, number, what is submitted, waited for others, or is stored, and the lane."""
 
 
 class Started(Struct, frozen=True, gc=False):
-    """A job that is started, as it will be, and what else its attempt needs. ``is_new``: it is not stored yet."""
+    """A job that is started, as it will be, and what else its attempt needs.
+
+    ``of`` says whether it is submitted in the same group, has waited for others until now, or was ready before.
+    """
 
     job: JobState
     lane: LaneRow
@@ -68,7 +70,7 @@ class Started(Struct, frozen=True, gc=False):
     timeout: float | None
     isolation: Isolation
     childless: bool
-    is_new: bool
+    of: Literal["new", "dependent", "ready"]
 
 
 def choose(
@@ -76,19 +78,22 @@ def choose(
     lanes: Lanes,
     cache: ConnectionCache,
     submitted: Sequence[tuple[int, NewJob, LaneRow]],
+    released: Sequence[Dependent],
     claim: ClaimRequest,
     now: int,
 ) -> tuple[Sequence[Started], tuple[str, ...]]:
     """Return the first jobs that a worker may run, started, and the functions that it must look up.
 
     :param submitted: jobs of the same group, each with its number and its lane.
+    :param released: jobs that waited for others, and become ready by the same group.
     :raises NotPlainError: something is not known to be plain.
     """
     worker, ready = worker_number(claim.worker), cache.ready
     if ready is None or not cache.none_delayed or worker not in cache.alive:
         raise NotPlainError
     rows = {n: lanes.get(connection, n) for n in ready}
-    for _, _, row in submitted:
+    of_released = [(job, lanes.get(connection, job.lane)) for job in released]
+    for row in (*(row for _, _, row in submitted), *(row for _, row in of_released)):
         rows[row.n] = row
     if any(row.unreadable is not None for row in rows.values()):
         raise NotPlainError
@@ -102,6 +107,7 @@ def choose(
     if claim.limit <= 0 or not chosen:
         return (), unknown
     fresh: list[_Place] = [(-job.priority, n, job, row) for n, job, row in submitted if row.n in chosen]
+    fresh += [(-one.job.priority, one.job.n, one, row) for one, row in of_released if row.n in chosen]
     if len(fresh) > 1:
         fresh = heapq.nsmallest(claim.limit, fresh)
     stored = [rows[n] for n in chosen if n in ready]
@@ -135,7 +141,9 @@ def _start(place: _Place, worker: int, now: int) -> Started:
     _, n, job, lane = place
     if isinstance(job, NewJob):
         row = first_attempt(n, job, worker, now)
-        return Started(row, lane, job.call, job.injects, job.timeout, job.isolation, True, True)
+        return Started(row, lane, job.call, job.injects, job.timeout, job.isolation, True, "new")
+    if isinstance(job, Dependent):
+        return _start_dependent(job, lane, worker, now)
     if not job[-1]:
         raise NotPlainError
     try:
@@ -159,4 +167,12 @@ def _start(place: _Place, worker: int, now: int) -> Started:
         seq=2,
         group=job[8],
     )
-    return Started(row, lane, job[12], job[10] == 1, job[9], job[11] or "thread", not job[13], False)
+    return Started(row, lane, job[12], job[10] == 1, job[9], job[11] or "thread", not job[13], "ready")
+
+
+def _start_dependent(dependent: Dependent, lane: LaneRow, worker: int, now: int) -> Started:
+    change = lifecycle.start(dependent.job, worker, now)
+    _, timeout, injects, isolation, call = dependent.call
+    if isinstance(change, Stale) or type(call) is not bytes or type(timeout) not in (float, NoneType):
+        raise NotPlainError
+    return Started(change.job, lane, call, injects == 1, timeout, isolation or "thread", False, "dependent")

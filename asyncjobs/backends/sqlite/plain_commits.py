@@ -1,9 +1,9 @@
 """Commit a group of plain operations without a plan: the short way of ``commit``, which stores and answers the same.
 
-Most groups of most programs hold submissions of jobs that wait for nothing but a worker, successes on which no other
-job depends, and one claim. If the connection remembers what they need (``ConnectionCache``), nothing is left to decide
-but what ``core.plain_jobs`` says of any such job, so rows are made directly. A group with anything else takes the long
-way, all of it: that is known before anything is written.
+Most groups of most programs hold submissions of jobs that wait for nothing but a worker, successes on which at most
+other plain jobs depend, and one claim. If the connection remembers what they need (``ConnectionCache``), nothing is
+left to decide but what ``core.plain_jobs`` and ``core.edges`` say, so rows are made directly. A group with anything
+else takes the long way, all of it: that is known before anything is written.
 """
 
 from __future__ import annotations
@@ -20,10 +20,14 @@ from asyncjobs.backends.sqlite.connection_cache import ConnectionCache, RunningR
 from asyncjobs.backends.sqlite.event_rows import Subject, append_events
 from asyncjobs.backends.sqlite.ids import worker_number
 from asyncjobs.backends.sqlite.job_inserts import insert_ready, insert_started, is_plain
-from asyncjobs.backends.sqlite.job_updates import columns, update_alike
+from asyncjobs.backends.sqlite.job_updates import columns, update_alike, update_jobs
 from asyncjobs.backends.sqlite.lanes import LaneRow, Lanes
+from asyncjobs.backends.sqlite.moments import Clocks
 from asyncjobs.backends.sqlite.payloads import SMALL
-from asyncjobs.backends.sqlite.plain_claims import NotPlainError, Started, choose
+from asyncjobs.backends.sqlite.plain_claims import Started, choose
+from asyncjobs.backends.sqlite.plain_dependents import NOTHING, NotPlainError, Settlement, settle
+from asyncjobs.backends.sqlite.plan_rows import Rows
+from asyncjobs.backends.sqlite.plan_writes import update_edges
 from asyncjobs.backends.sqlite.rows import STATUS_CODE
 from asyncjobs.core.plain_jobs import are_plain, completed, completes, started, submitted
 from asyncjobs.core.state import NewEvent
@@ -78,12 +82,11 @@ class _Group:
             jobs.append((n, job, lane))
 
     def _add_ends(self, ends: Sequence[AttemptEnd]) -> None:
-        running, childless = self._cache.running, self._cache.childless
+        running = self._cache.running
         for end in ends:
             row = running.get(end.attempt.ref)
             if (
                 row is None
-                or row.job.n not in childless
                 or row.job.generation
                 or not completes(row.job, worker_number(end.attempt.worker), end)
                 or len(end.outcome.value or b"") > SMALL
@@ -103,7 +106,7 @@ def commit_plainly(
     operations: Sequence[ops.Operation],
     lanes: Lanes,
     cache: ConnectionCache,
-    now: int,
+    clocks: Clocks,
     most_rows: int | None,
 ) -> tuple[list[Any], CommittedEvents] | None:
     """Store a group inside an open transaction; return the answer of each operation, and the events.
@@ -111,19 +114,27 @@ def commit_plainly(
     :param most_rows: rows that it may read. Default: no bound.
     :returns: None if the group takes the long way: nothing was written.
     """
+    now = clocks.now
     starts: Sequence[Started] = ()
     unknown: tuple[str, ...] = ()
+    settled = NOTHING
     try:
         group = _Group(operations, lanes, cache)
         claim = group.claim
+        parents = [row.job for row, _ in group.ends if row.job.n not in cache.childless]
+        if parents:
+            settled = settle(Rows(connection, clocks, cache, most_rows), parents, now)
         if claim is not None:
-            starts, unknown = choose(connection, lanes, cache, group.jobs, claim, now)
-            if most_rows is not None and sum(not start.is_new for start in starts) > most_rows:
+            released = [one for one in settled.dependents.values() if one.ready]
+            starts, unknown = choose(connection, lanes, cache, group.jobs, released, claim, now)
+            if most_rows is not None and sum(start.of == "ready" for start in starts) > most_rows:
                 return None
     except NotPlainError:
         return None
     _complete(connection, group.ends, cache, now)
     _insert(connection, group.jobs, starts, cache, now)
+    if settled.edges:
+        _release(connection, settled, starts, cache, clocks)
     _start(connection, starts, cache, now)
     events = _append_events(connection, group, starts, cache, now)
     claimed = ClaimResult(
@@ -149,6 +160,22 @@ def _complete(
         update_alike(connection, _COMPLETES, (_COMPLETED, now, seq), changed, results)
 
 
+def _release(
+    connection: sqlite3.Connection,
+    settled: Settlement,
+    starts: Sequence[Started],
+    cache: ConnectionCache,
+    clocks: Clocks,
+) -> None:
+    dependents = settled.dependents
+    started = {start.job.n: start.job for start in starts}
+    changed = [started.get(n, one.job) for n, one in dependents.items()]
+    update_jobs(connection, changed, (), clocks, {n: one.before for n, one in dependents.items()})
+    update_edges(connection, settled.edges)
+    if cache.ready is not None:
+        cache.ready.update({one.lane: None for n, one in dependents.items() if one.ready and n not in started})
+
+
 def _insert(
     connection: sqlite3.Connection,
     jobs: Sequence[Submitted],
@@ -159,7 +186,7 @@ def _insert(
     if not jobs:
         return
     cache.last["job"] = jobs[-1][0]
-    at_once = {start.job.n for start in starts if start.is_new}
+    at_once = {start.job.n for start in starts if start.of == "new"}
     fresh = [(n, job, lane.n) for n, job, lane in jobs if n in at_once]
     if fresh:
         insert_started(connection, fresh, starts[0].job.worker or 0, now)
@@ -172,7 +199,7 @@ def _insert(
 
 
 def _start(connection: sqlite3.Connection, starts: Sequence[Started], cache: ConnectionCache, now: int) -> None:
-    stored = [start.job.n for start in starts if not start.is_new]
+    stored = [start.job.n for start in starts if start.of == "ready"]
     if stored:
         values = (_IN_PROGRESS, None, 1, starts[0].job.worker, now, 2)
         update_alike(connection, _STARTS, values, stored, [None] * len(stored))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from typing import Any
 
 from asyncjobs.backends.sqlite.bulk import bulk
@@ -10,7 +11,7 @@ from asyncjobs.backends.sqlite.job_inserts import LaneNumbers, insert_jobs
 from asyncjobs.backends.sqlite.job_updates import update_jobs
 from asyncjobs.backends.sqlite.moments import Clocks
 from asyncjobs.core.plan import Writes
-from asyncjobs.core.state import EndedAttempt, JobState
+from asyncjobs.core.state import EdgeRow, EndedAttempt, JobState
 
 
 def write(
@@ -34,13 +35,7 @@ def write(
         update_jobs(connection, writes.changed, writes.values, clocks, stored)
         stored.update((job.n, job) for job in writes.changed)
     if writes.changed_edges:
-        bulk(
-            connection,
-            "UPDATE edges SET state = v.column3 FROM (",
-            ") v WHERE edges.parent = v.column1 AND edges.child = v.column2",
-            3,
-            [(e.parent, e.child, int(e.state)) for e in writes.changed_edges],
-        )
+        update_edges(connection, writes.changed_edges)
     if writes.attempts:
         bulk(
             connection,
@@ -52,6 +47,17 @@ def write(
         )
     if writes.capacities or writes.in_progress:
         _write_limits(connection, writes)
+
+
+def update_edges(connection: sqlite3.Connection, edges: Sequence[EdgeRow]) -> None:
+    """Write the states of these edges."""
+    bulk(
+        connection,
+        "UPDATE edges SET state = v.column3 FROM (",
+        ") v WHERE edges.parent = v.column1 AND edges.child = v.column2",
+        3,
+        [(edge.parent, edge.child, int(edge.state)) for edge in edges],
+    )
 
 
 def _write_limits(connection: sqlite3.Connection, writes: Writes) -> None:
