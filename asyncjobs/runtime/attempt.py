@@ -72,6 +72,8 @@ class RunningAttempt:
     """The id of the gate on which the job is parked when this attempt ends."""
     countdown: Timer | None = None
     """The timeout of a body in a thread."""
+    scope: anyio.CancelScope | None = None
+    """What the task of this attempt runs in from beginning to end, on asyncio."""
     _untimed: Untimed | None = None
 
     def __init__(self, job: ClaimedJob, context: JobContext) -> None:
@@ -228,7 +230,7 @@ async def run_async(
     if timeout is not None and began is not None:
         timeout = max(0.0, timeout - (anyio.current_time() - began))
     outcome: Outcome | None = None
-    with BodyScope(grace, timeout, running.time_out) as scope:
+    with BodyScope(grace, timeout, running.time_out, running.scope) as scope:
         running.body = scope
         try:
             value = await function(*args, **kwargs)
@@ -246,7 +248,7 @@ async def run_async(
     running.body = None
     if scope.delivered:
         running.context.stop_noticed = True
-    if scope.task is not None and scope.task.cancelling():
+    if running.scope is None and scope.task is not None and scope.task.cancelling():
         await _shake_off(scope.task)
     return final_outcome(running, outcome)
 
@@ -254,7 +256,7 @@ async def run_async(
 async def _shake_off(task: asyncio.Task[Any]) -> None:
     """Absorb a pending cancellation that the body left in its task by ``task.cancel()`` (asyncio only).
 
-    It would end the attempt's task as cancelled, and anyio would then cancel the task group, and so the whole worker.
+    It would be raised by what the task does next. A task that has nothing else to do may as well end as cancelled.
     """
     while task.cancelling():
         task.uncancel()

@@ -50,6 +50,8 @@ class BodyScope:
 
     :param grace: seconds between the first cancellation and that of every await.
     :param timeout: seconds after which ``timed_out`` is called, unless the body has ended.
+    :param around: a scope around the rest of the task, which ends with the body: it is cancelled with it (asyncio).
+        Default: the body gets one of its own.
     """
 
     # Defaults that most bodies never change.
@@ -62,14 +64,21 @@ class BodyScope:
     delivered: bool = False
     """Whether the body has been cancelled."""
 
-    def __init__(self, grace: float, timeout: float | None, timed_out: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        grace: float,
+        timeout: float | None,
+        timed_out: Callable[[], None],
+        around: anyio.CancelScope | None = None,
+    ) -> None:
         self._grace = grace
         self._timeout = timeout
         self._timed_out = timed_out
         self.task: asyncio.Task[Any] | None = current_asyncio_task()
         """What runs the body; None on trio."""
         kind = _kind_of_scope(self.task is None)
-        self._outer = kind()
+        self._around = around
+        self._outer = kind() if around is None else around
         self._inner = kind()
 
     def __enter__(self) -> Self:
@@ -78,7 +87,8 @@ class BodyScope:
                 self._timer = self.task.get_loop().call_later(self._timeout, self._timed_out)
             else:
                 self._outer.deadline = anyio.current_time() + self._timeout
-        self._outer.__enter__()
+        if self._around is None:
+            self._outer.__enter__()
         self._inner.__enter__()
         return self
 
@@ -90,10 +100,12 @@ class BodyScope:
             self._timer.cancel()
         if self._next_try is not None:
             self._next_try.cancel()
-        if caught := self._inner.__exit__(kind, error, traceback):
-            self._outer.__exit__(None, None, None)
-        else:
-            caught = self._outer.__exit__(kind, error, traceback)
+        caught = self._inner.__exit__(kind, error, traceback)
+        if self._around is None:
+            if caught:
+                self._outer.__exit__(None, None, None)
+            else:
+                caught = self._outer.__exit__(kind, error, traceback)
         if self.task is None and self._outer.cancel_called:
             self.delivered = True
             self._timed_out()  # by the deadline, unless it was asked to stop before

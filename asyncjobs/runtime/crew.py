@@ -8,7 +8,6 @@ worker: no task there outlives its nursery.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Coroutine
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from anyio.abc import TaskStatus
 from anyio.lowlevel import current_token
 
 from asyncjobs.error_texts import only_error
+from asyncjobs.runtime.attempt import RunningAttempt
 
 if TYPE_CHECKING:
     from asyncio import Task
@@ -37,22 +37,25 @@ class Crew:
         """Whether attempts that do not end can be left behind: not on trio."""
         self.left_behind: bool = False
         """Whether attempts continue that are no longer waited for."""
-        self._asyncio: Any = sys.modules.get("asyncio")  # loaded if it runs this; on trio, an import would be expensive
+        self._loop: Any = current_token().native_token if self.can_leave else None
         self._scopes: dict[Task[None], anyio.CancelScope] = {}
         self._new_scope = type(anyio.CancelScope())  # anyio.CancelScope looks it up each time, which costs more
+        self._ending = False
         self._error: BaseException | None = None
         self._failed, self._over = anyio.Event(), anyio.Event()
         self._context = copy_context()
         self._nursery = None if self.can_leave else anyio.create_task_group()
 
-    def start(self, attempt: Callable[..., Coroutine[Any, Any, None]], *args: object) -> None:
+    def start(self, run: Callable[[RunningAttempt], Coroutine[Any, Any, None]], running: RunningAttempt) -> None:
         """Run another attempt."""
         if self._nursery is not None:
-            self._nursery.start_soon(attempt, *args)
+            self._nursery.start_soon(run, running)
             return
-        scope = self._new_scope()
+        scope = running.scope = self._new_scope()
         # Not in the context of whoever made the store commit: that may be a body, or a caller's task.
-        task: Task[None] = self._asyncio.create_task(_run_in(scope, attempt, *args), context=self._context.copy())
+        task: Task[None] = self._loop.create_task(
+            _run_in(scope, run, running), name=running.job.attempt.job_id, context=self._context.copy()
+        )
         self._scopes[task] = scope
         task.add_done_callback(self._on_task_done)
 
@@ -62,7 +65,7 @@ class Crew:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._error = self._error or error
             self._failed.set()
-        if not self._scopes:
+        if self._ending and not self._scopes:
             self._over.set()
 
     async def run(self, *, task_status: TaskStatus[None]) -> None:
@@ -85,7 +88,7 @@ class Crew:
     async def _end(self) -> None:
         if not self._scopes:
             return
-        self._over = anyio.Event()
+        self._ending = True
         for scope in list(self._scopes.values()):
             scope.cancel()
         with anyio.move_on_after(_MOMENT, shield=True):
@@ -94,6 +97,8 @@ class Crew:
         _left.update(self._scopes)
 
 
-async def _run_in(scope: anyio.CancelScope, attempt: Callable[..., Coroutine[Any, Any, None]], *args: object) -> None:
+async def _run_in(
+    scope: anyio.CancelScope, run: Callable[[RunningAttempt], Coroutine[Any, Any, None]], running: RunningAttempt
+) -> None:
     with scope:
-        await attempt(*args)
+        await run(running)
