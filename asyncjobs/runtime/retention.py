@@ -20,6 +20,10 @@ EVERY = 60.0
 """Seconds between checks when nothing is due."""
 STEP = 500
 """Jobs that one step removes: a transaction of some 10 ms."""
+_POLITE = 20
+"""Steps after which a round pauses half as long between two of them as each took …"""
+_SHORTEST = 1 / 8
+"""… and at least this part of it."""
 
 
 class RetentionLoop:
@@ -56,8 +60,12 @@ class RetentionLoop:
         await self._clock.sleep(EVERY * random.uniform(0.5, 1.0))
 
     async def prune(self) -> int:
-        """Remove all jobs that are due; return their number."""
-        total = 0
+        """Remove all jobs that are due; return their number.
+
+        Others want to write, too: it pauses after each step, for as long as that took. The longer a round goes on, the
+        shorter are its pauses, so that it keeps up with a program that never stops making jobs.
+        """
+        total = steps = 0
         while True:
             began = self._clock.monotonic()
             before = 0 if self._retention is None else self._clock.now() - self._retention
@@ -65,6 +73,7 @@ class RetentionLoop:
             if not removed:
                 return total
             total += removed
-            # Pause for as long as the step took: others want to write, too.
-            await self._clock.sleep((self._clock.monotonic() - began) / SECOND)
+            share = max(_SHORTEST, _POLITE / (_POLITE + steps))
+            await self._clock.sleep(share * (self._clock.monotonic() - began) / SECOND)
             await anyio.lowlevel.checkpoint()
+            steps += 1

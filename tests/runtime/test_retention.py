@@ -114,6 +114,38 @@ async def test_while_there_is_more_it_goes_on_in_steps(upkeep: Upkeep, monkeypat
     assert upkeep.store.calls["prune"] == 11
 
 
+class Slow(FaultyBackend):
+    """A store that takes two seconds to remove something, for so many times."""
+
+    def __init__(self, clock: ManualClock, steps: int) -> None:
+        super().__init__(MemoryBackend(clock=clock))
+        self.clock = clock
+        self.left = steps
+
+    async def prune(self, before: int, limit: int) -> int:
+        self.clock.advance(2.0)
+        self.left -= 1
+        return 1 if self.left > 0 else 0
+
+
+async def test_it_pauses_as_long_as_a_step_took_and_shorter_the_longer_it_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = ManualClock()
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    monkeypatch.setattr(clock, "sleep", sleep)
+    assert await RetentionLoop(Slow(clock, 301), HOUR, clock).prune() == 300
+    assert len(pauses) == 300
+    assert pauses == sorted(pauses, reverse=True)
+    assert (pauses[0], pauses[20], pauses[-1]) == (2.0, 1.0, 0.25), "never without a pause"
+    assert await RetentionLoop(Slow(clock, 2), HOUR, clock).prune() == 1
+    assert pauses[-1] == 2.0, "each round begins politely"
+
+
 async def test_an_error_of_the_store_is_waited_out_and_told_once(
     upkeep: Upkeep, caplog: pytest.LogCaptureFixture
 ) -> None:

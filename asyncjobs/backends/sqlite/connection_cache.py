@@ -53,7 +53,7 @@ class ConnectionCache:
     def begin(self, connection: sqlite3.Connection, operations: Iterable[ops.Operation]) -> ConnectionCache:
         """Return what a transaction that has just begun may use: this, or an empty one if it has other operations."""
         version: int = connection.execute("PRAGMA data_version").fetchone()[0]
-        followed = all(type(operation) in FOLLOWED for operation in operations)
+        followed = FOLLOWED.issuperset(map(type, operations))
         if version != self._version or not followed:
             self.forget()
         self._version = version

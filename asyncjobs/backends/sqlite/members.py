@@ -33,13 +33,16 @@ class Members:
 
         :param outcomes: whether a member has asked for a group since the last one.
         """
-        submitted = any(type(operation) is Enqueue for operation in group)
+        kinds = set(map(type, group))
+        submitted = Enqueue in kinds
         if not (submitted or outcomes):
             return []
-        claims = [operation for operation in group if type(operation) is Dequeue]
-        if submitted:
-            self._renew(claims)
-        claiming = [operation.claim.worker for operation in claims]
+        claiming: list[str] = []
+        if Dequeue in kinds:
+            claims = [operation for operation in group if type(operation) is Dequeue]
+            if submitted:
+                self._renew(claims)
+            claiming = [operation.claim.worker for operation in claims]
         offers: list[Finish] = []
         for member in list(self._members):
             try:

@@ -16,9 +16,7 @@ from asyncjobs.backends.sqlite.suspects import Suspect
 from asyncjobs.core.requests import Answer, Keep, StepChange
 from asyncjobs.models import BodyEvent, JobError
 
-_BODY_EVENTS = attrgetter("body_events")
 _CALL = attrgetter("call")
-_VALUE = attrgetter("outcome.value")
 
 INLINE = 1200
 """The largest weight that the loop commits itself: rows of about 5 ms. The writer's thread commits more."""
@@ -62,7 +60,9 @@ class Enqueue(Operation, eq=False, kw_only=True):
     @property
     def weight(self) -> int:
         """Estimate four rows for each job, and the bytes of its call."""
-        return 4 * len(self.jobs) + weigh(sum(map(len, map(_CALL, self.jobs))))
+        jobs = self.jobs
+        size = len(jobs[0].call) if len(jobs) == 1 else sum(map(len, map(_CALL, jobs)))
+        return 4 * len(jobs) + weigh(size)
 
 
 class Dequeue(Operation, eq=False, kw_only=True):
@@ -85,9 +85,11 @@ class Finish(Operation, eq=False, kw_only=True):
     @property
     def weight(self) -> int:
         """Estimate four rows for each outcome, two for each body event, and the bytes of its value."""
-        ends = self.ends
-        values = [value for value in map(_VALUE, ends) if value]
-        return 4 * len(ends) + 2 * sum(map(len, map(_BODY_EVENTS, ends))) + weigh(sum(map(len, values)))
+        rows = size = 0
+        for end in self.ends:
+            rows += 4 + 2 * len(end.body_events)
+            size += len(end.outcome.value or b"")
+        return rows + weigh(size)
 
     @property
     def may_be_dropped(self) -> bool:
