@@ -6,7 +6,7 @@ import heapq
 import random
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from itertools import chain, count
 from pathlib import Path
 from types import SimpleNamespace
@@ -431,6 +431,38 @@ def test_the_loop_leaves_many_stored_jobs_to_the_thread(way: Way) -> None:
     )
 
 
+def rows_read(way: Way, group: Sequence[ops.Operation], most_rows: int | None = None) -> int:
+    """Commit a group; return how many jobs it read with their calls. Entries of an index have two columns."""
+    read: list[Any] = []
+
+    def counting(_: sqlite3.Cursor, row: tuple[Any, ...]) -> tuple[Any, ...]:
+        if len(row) > 5:
+            read.append(row)
+        return row
+
+    way.store.connection.row_factory = counting
+    moment = commits.Moment(Clocks(3, 3, 3, 7), lambda: 0.5)
+    with suppress(TooManyRowsError):
+        commits.commit(way.store.connection, group, way.lanes, way.cache, moment, most_rows=most_rows)
+    way.store.connection.row_factory = None
+    return len(read)
+
+
+def test_the_loop_stops_to_read_when_there_is_more_than_it_may_do(way: Way) -> None:
+    way.commit([submission() for _ in range(40)], 2)
+    group = [ops.Dequeue(claim=replace(CLAIM, limit=40))]
+    assert rows_read(way, group, most_rows=3) == 2 * (3 + 1)  # the short way, and the long one
+
+
+def test_of_several_lanes_only_the_jobs_that_are_claimed_are_read(way: Way, monkeypatch: Patch) -> None:
+    for function in FUNCTIONS:
+        ready = [replace(submission().jobs[0], function=function, call=b"x" * (SMALL + 1)) for _ in range(5)]
+        way.commit([ops.Enqueue(jobs=ready)], 2)
+    taken = counted(monkeypatch)
+    assert rows_read(way, [ops.Dequeue(claim=CLAIM)]) == CLAIM.limit
+    assert taken == [True]
+
+
 # -- the histories catch what they are made for
 
 
@@ -440,7 +472,8 @@ def a_result_is_lost(patch: Patch) -> None:
 
 
 def fresh_jobs_overtake_stored_ones(patch: Patch) -> None:
-    patch.setattr(plain_claims, "_stored", lambda *_: iter(()))
+    patch.setattr(plain_claims, "_first_of_lane", lambda *_: [])
+    patch.setattr(plain_claims, "_places", lambda *_: iter(()))
 
 
 def stored_jobs_overtake_fresh_ones(patch: Patch) -> None:

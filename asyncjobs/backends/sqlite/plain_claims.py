@@ -5,10 +5,11 @@ from __future__ import annotations
 import heapq
 import sqlite3
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from types import NoneType
 from typing import Any, Literal
 
-from msgspec import Struct
+from msgspec import Struct, json
 
 from asyncjobs.backends.base import ClaimRequest, NewJob
 from asyncjobs.backends.sqlite.connection_cache import ConnectionCache
@@ -25,15 +26,19 @@ from asyncjobs.core.retry import decode_policy
 from asyncjobs.core.state import JobState, Stale
 from asyncjobs.models import Isolation, JobStatus
 
+_PLACES = "SELECT -priority, n FROM jobs WHERE lane = ? AND waits_for = 0 ORDER BY priority DESC, n LIMIT ? OFFSET ?"
 # The last column says whether the job has done nothing yet, and has no part in anything but its dependencies.
-_FIRST_OF_LANE = f"""
-SELECT j.priority, j.n, j.id, j.max_interruptions, j.retry, j.require, j.open, j.met, j.grp, j.timeout, {INJECTS},
+_COLUMNS = f"""
+  j.priority, j.n, j.id, j.max_interruptions, j.retry, j.require, j.open, j.met, j.grp, j.timeout, {INJECTS},
   {ISOLATION}, {CALL}, EXISTS (SELECT 1 FROM edges e WHERE e.parent = j.n),
   j.status = {STATUS_CODE[JobStatus.PENDING]} AND j.seq = 1 AND j.attempt = 0 AND j.failures = 0
   AND j.interruptions = 0 AND j.cancel_requested = 0 AND j.generation = 0 AND j.steps_from = 0 AND j.run_at IS NULL
   AND j.due IS NULL AND j.boot IS NULL AND j.limit_key IS NULL AND j.worker IS NULL AND j.started_at IS NULL
-  AND j.finished_at IS NULL AND j.because IS NULL AND j.role IS NULL AND j.parked IS NULL
-FROM jobs j {JOIN_CALL} WHERE j.lane = ? AND j.waits_for = 0 ORDER BY j.priority DESC, j.n LIMIT ? OFFSET ?"""
+  AND j.finished_at IS NULL AND j.because IS NULL AND j.role IS NULL AND j.parked IS NULL"""
+_FIRST_OF_LANE = f"""
+SELECT {_COLUMNS}
+FROM jobs j {JOIN_CALL} WHERE j.lane = ? AND j.waits_for = 0 ORDER BY j.priority DESC, j.n LIMIT ?"""
+_ROWS = f"SELECT {_COLUMNS} FROM json_each(?) i CROSS JOIN jobs j ON j.n = i.value {JOIN_CALL}"
 _INT, _MAYBE_INT, _MAYBE_TEXT = (int,), (int, type(None)), (str, type(None))
 _SHAPE = Shape(
     ("priority", _INT, 0),
@@ -53,8 +58,8 @@ _SHAPE = Shape(
     ("plain", _INT, 0),
 )
 
-_Place = tuple[int, int, "NewJob | Dependent | tuple[Any, ...]", LaneRow]
-"""Negative priority, number, what is submitted, waited for others, or is stored, and the lane."""
+_Place = tuple[int, int, "NewJob | Dependent | tuple[Any, ...] | None", LaneRow]
+"""Negative priority, number, what is submitted, waited for others, or is stored (None: not read yet), and the lane."""
 
 
 class Started(Struct, frozen=True, gc=False):
@@ -81,11 +86,13 @@ def choose(
     released: Sequence[Dependent],
     claim: ClaimRequest,
     now: int,
+    most_rows: int | None,
 ) -> tuple[Sequence[Started], tuple[str, ...]]:
     """Return the first jobs that a worker may run, started, and the functions that it must look up.
 
     :param submitted: jobs of the same group, each with its number and its lane.
     :param released: jobs that waited for others, and become ready by the same group.
+    :param most_rows: rows that it may read. Default: no bound.
     :raises NotPlainError: something is not known to be plain.
     """
     worker, ready = worker_number(claim.worker), cache.ready
@@ -111,40 +118,75 @@ def choose(
     if len(fresh) > 1:
         fresh = heapq.nsmallest(claim.limit, fresh)
     stored = [rows[n] for n in chosen if n in ready]
-    if stored:
-        page = claim.limit if len(stored) == 1 else max(2, claim.limit // 4)
-        merged = heapq.merge(*(_stored(connection, cache, row, claim.limit, page) for row in stored), fresh)
-        fresh = [place for _, place in zip(range(claim.limit), merged, strict=False)]
-    return [_start(place, worker, now) for place in fresh], unknown
+    if not stored:
+        return [_start(n, job, lane, worker, now) for _, n, job, lane in fresh], unknown
+    if len(stored) == 1:
+        places = heapq.merge(_first_of_lane(connection, cache, stored[0], claim.limit, most_rows), fresh)
+    else:
+        page = max(2, claim.limit // 4)
+        places = heapq.merge(*(_places(connection, cache, row, claim.limit, page) for row in stored), fresh)
+    first = list(islice(places, claim.limit))
+    read = _read(connection, [n for _, n, job, _ in first if job is None], most_rows)
+    return [_start(n, read[n] if job is None else job, lane, worker, now) for _, n, job, lane in first], unknown
 
 
-def _stored(
+def _first_of_lane(
+    connection: sqlite3.Connection, cache: ConnectionCache, lane: LaneRow, limit: int, most_rows: int | None
+) -> list[_Place]:
+    """Read the first stored ready jobs of the only lane that has any."""
+    rows = connection.execute(
+        _FIRST_OF_LANE, (lane.n, limit if most_rows is None else min(limit, most_rows + 1))
+    ).fetchall()
+    if not rows and cache.ready is not None:
+        del cache.ready[lane.n]
+    return [(-row[0], row[1], row, lane) for row in _checked(rows, most_rows)]
+
+
+def _places(
     connection: sqlite3.Connection, cache: ConnectionCache, lane: LaneRow, limit: int, page: int
 ) -> Iterator[_Place]:
-    """Yield stored ready jobs of a lane.
+    """Yield stored ready jobs of one of several lanes. Only those that are taken are read: the others may be large.
 
-    :param page: rows of one read. With many lanes, most give only a few.
+    :param page: entries of one read. With many lanes, most give only a few.
     """
     for offset in range(0, limit, page):
-        rows = connection.execute(_FIRST_OF_LANE, (lane.n, page, offset)).fetchall()
+        rows = connection.execute(_PLACES, (lane.n, page, offset)).fetchall()
         if not rows and not offset and cache.ready is not None:
             del cache.ready[lane.n]
-        for row in rows:
-            if tuple(map(type, row)) not in _SHAPE.sound and not _SHAPE.fits(row):
-                raise NotPlainError
-            yield -row[0], row[1], row, lane
+        for first, n in rows:
+            yield first, n, None, lane
         if len(rows) < page:
             return
 
 
-def _start(place: _Place, worker: int, now: int) -> Started:
-    _, n, job, lane = place
+def _read(connection: sqlite3.Connection, numbers: list[int], most_rows: int | None) -> dict[int, tuple[Any, ...]]:
+    """Read stored jobs, by number."""
+    if not numbers:
+        return {}
+    if most_rows is not None and len(numbers) > most_rows:
+        raise NotPlainError
+    rows = connection.execute(_ROWS, (json.encode(numbers).decode(),)).fetchall()
+    if len(rows) < len(numbers):  # a damaged index may lead nowhere
+        raise NotPlainError
+    return {row[1]: row for row in _checked(rows, most_rows)}
+
+
+def _checked(rows: list[tuple[Any, ...]], most_rows: int | None) -> list[tuple[Any, ...]]:
+    if most_rows is not None and len(rows) > most_rows:
+        raise NotPlainError
+    for row in rows:
+        if tuple(map(type, row)) not in _SHAPE.sound and not _SHAPE.fits(row):
+            raise NotPlainError
+    return rows
+
+
+def _start(n: int, job: NewJob | Dependent | tuple[Any, ...] | None, lane: LaneRow, worker: int, now: int) -> Started:
     if isinstance(job, NewJob):
         row = first_attempt(n, job, worker, now)
         return Started(row, lane, job.call, job.injects, job.timeout, job.isolation, True, "new")
     if isinstance(job, Dependent):
         return _start_dependent(job, lane, worker, now)
-    if not job[-1]:
+    if job is None or not job[-1]:
         raise NotPlainError
     try:
         retry = decode_policy(job[4])

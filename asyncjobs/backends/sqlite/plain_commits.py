@@ -126,9 +126,7 @@ def commit_plainly(
             settled = settle(Rows(connection, clocks, cache, most_rows), parents, now)
         if claim is not None:
             released = [one for one in settled.dependents.values() if one.ready]
-            starts, unknown = choose(connection, lanes, cache, group.jobs, released, claim, now)
-            if most_rows is not None and sum(start.of == "ready" for start in starts) > most_rows:
-                return None
+            starts, unknown = choose(connection, lanes, cache, group.jobs, released, claim, now, most_rows)
     except NotPlainError:
         return None
     _complete(connection, group.ends, cache, now)
