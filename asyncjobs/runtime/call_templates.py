@@ -1,4 +1,4 @@
-"""Encode calls without options by what the first such call of a function has left: arguments and id differ.
+"""Encode calls without options by what the first such call of a function has left: arguments, id and parents differ.
 
 A short way of ``Submissions.encode``, and never another one. What it does not know takes the long way; what it refuses,
 the long way refuses with the same error, since both bind, encode and measure the arguments by ``encode_bound``, and
@@ -7,7 +7,7 @@ nothing else can be refused in a call that has a template.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from operator import is_
 from types import FunctionType
 from typing import Any
@@ -18,15 +18,18 @@ from msgspec.structs import astuple, replace
 from asyncjobs.core.codec import EncodedCall, bind_arguments, encode_arguments, too_large
 from asyncjobs.core.codec.cache import IdentityCache
 from asyncjobs.core.requests import NewJob
-from asyncjobs.models import Handle
+from asyncjobs.models import Dependency, Handle
 from asyncjobs.requests import JobRequest
 from asyncjobs.runtime.decorator import JobOptions, get_job_options
 from asyncjobs.runtime.requests import checked_arguments
 
 _UNKNOWN = (Handle,)
 """Placeholders for values that exist only later."""
-_DEFAULTS = astuple(JobRequest(func=print))[3:]
-"""The options of a request: its fields behind ``func``, ``args`` and ``kwargs``."""
+_DEFAULTS = astuple(JobRequest(func=print))[5:]
+"""The options of a request: its fields behind ``func``, ``args``, ``kwargs``, ``job_id`` and ``depends_on``."""
+
+Dependencies = Callable[[Any, Sequence[str], object], tuple[Dependency, ...]]
+"""Returns the edges of a job, from its option ``depends_on``, the handles among its arguments, and these."""
 
 
 class _Template(Struct, frozen=True):
@@ -40,10 +43,12 @@ class CallTemplates:
     """Templates of functions, each kept while its function lives.
 
     :param new_id: draws the id of a job.
+    :param dependencies: checks what a job depends on.
     """
 
-    def __init__(self, max_value_size: int, new_id: Callable[[], str]) -> None:
+    def __init__(self, max_value_size: int, new_id: Callable[[], str], dependencies: Dependencies) -> None:
         self._max_value_size = max_value_size
+        self._dependencies = dependencies
         self._new_id = new_id
         self._kept: IdentityCache[_Template] = IdentityCache()
 
@@ -53,21 +58,29 @@ class CallTemplates:
         known = self._kept.get(func)
         if known is None or known.options is not get_job_options(func) or not _is_plain(request):
             return None
-        _, call = encode_bound(func, *checked_arguments(request), self._max_value_size)
-        if call.handles:
-            return None  # it depends on other jobs
-        return replace(known.job, id=new_id or self._new_id(), call=call.data)
+        bound, call = encode_bound(func, *checked_arguments(request), self._max_value_size)
+        if not call.handles and type(request.depends_on) is tuple and not request.depends_on:
+            return replace(known.job, id=new_id or self._new_id(), call=call.data)
+        dependencies = self._dependencies(request.depends_on, call.handles, bound)
+        return replace(
+            known.job,
+            id=new_id or self._new_id(),
+            call=call.data,
+            injects=bool(call.handles),
+            dependencies=dependencies,
+        )
 
     def keep(self, request: JobRequest, job: NewJob) -> None:
-        """Keep what the long way has made of a call, if all but the arguments and the id follows from the function.
+        """Keep what the long way has made of a call, if all but arguments, id and parents follows from the function.
 
         A timeout may cause a warning, and a process of its own is refused by what the main script does meanwhile.
         """
         func = request.func
-        if type(func) is not FunctionType or not _is_plain(request) or job.dependencies:
+        if type(func) is not FunctionType or not _is_plain(request):
             return
         if job.timeout is None and job.isolation == "thread":
-            self._kept.put(func, _Template(get_job_options(func), replace(job, id="", call=b"")))
+            template = replace(job, id="", call=b"", injects=False, dependencies=())
+            self._kept.put(func, _Template(get_job_options(func), template))
 
 
 def encode_bound(
@@ -85,5 +98,5 @@ def encode_bound(
 
 
 def _is_plain(request: JobRequest) -> bool:
-    """Return whether a request has no options, without ``==``, which may run code of the caller."""
-    return type(request) is JobRequest and all(map(is_, astuple(request)[3:], _DEFAULTS))
+    """Return whether a request has no options but ``depends_on``, without ``==``, which may run code of the caller."""
+    return type(request) is JobRequest and request.job_id is None and all(map(is_, astuple(request)[5:], _DEFAULTS))

@@ -88,7 +88,7 @@ class Submissions:
         self._functions = functions
         self._max_value_size = max_value_size
         self._checked: IdentityCache[bool] = IdentityCache()
-        self._templates = CallTemplates(max_value_size, self.new_id)
+        self._templates = CallTemplates(max_value_size, self.new_id, _all_dependencies)
         self._random = random.Random()  # a separate generator: a program that seeds the global one must not repeat ids
 
     def new_id(self) -> str:

@@ -15,9 +15,9 @@ from msgspec.structs import replace
 
 from asyncjobs import JobRequest, RetryPolicy, job
 from asyncjobs.backends.base import NewJob
-from asyncjobs.models import Handle
+from asyncjobs.models import Dependency, Handle
 from asyncjobs.runtime.functions import Functions
-from asyncjobs.runtime.submission import Submissions
+from asyncjobs.runtime.submission import Optional, Submissions
 
 LARGEST = 200
 """Bytes of arguments."""
@@ -103,10 +103,29 @@ def filled(func: Callable[..., Any]) -> Submissions:
     return submissions
 
 
-@settings(max_examples=300, deadline=None)
-@given(st.sampled_from(FUNCTIONS), arguments, keywords)
-def test_a_call_is_encoded_and_refused_as_the_long_way_does(called: Callable[..., Any], args: Any, kwargs: Any) -> None:
-    request = JobRequest(func=called, args=args, kwargs=kwargs)
+class Hostile:
+    """An option whose comparison must not be asked."""
+
+    def __eq__(self, other: object) -> bool:
+        raise ZeroDivisionError
+
+    def __hash__(self) -> int:
+        return 1
+
+
+parents: st.SearchStrategy[Any] = st.one_of(
+    st.just(()),
+    st.lists(st.sampled_from(["other", "one", Handle("more"), Optional("other"), 7, ""]), max_size=3),
+    st.sampled_from(["other", None, 7, {"other"}, ("one", "one"), Hostile()]),
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.sampled_from(FUNCTIONS), arguments, keywords, parents)
+def test_a_call_is_encoded_and_refused_as_the_long_way_does(
+    called: Callable[..., Any], args: Any, kwargs: Any, depends_on: Any
+) -> None:
+    request = JobRequest(func=called, args=args, kwargs=kwargs, depends_on=depends_on)
     assert outcome(filled(called), request) == outcome(new(), request)
 
 
@@ -188,21 +207,20 @@ def test_a_function_that_is_marked_again_has_its_new_options() -> None:
         del globals()["again"]
 
 
+def test_so_do_calls_that_depend_on_other_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    submissions = filled(add)
+    monkeypatch.setattr(submissions, "_encode", refuse)
+    child = submissions.encode(JobRequest(func=add, args=(Handle("one"),), depends_on=["two"]), None)
+    assert (child.dependencies, child.injects) == ((Dependency("two"), Dependency("one")), True)
+    child = submissions.encode(JobRequest(func=add, args=(1,), depends_on=["two"]), None)
+    assert (child.dependencies, child.injects) == ((Dependency("two"),), False)
+
+
 def test_a_call_with_a_handle_leaves_no_template_that_depends_on_its_job() -> None:
     submissions = new()
     assert submissions.encode(JobRequest(func=add, args=(Handle("other"),)), None).dependencies
     plain = submissions.encode(JobRequest(func=add, args=(1,)), None)
     assert (plain.dependencies, plain.injects) == ((), False)
-
-
-class Hostile:
-    """An option whose comparison must not be asked."""
-
-    def __eq__(self, other: object) -> bool:
-        raise ZeroDivisionError
-
-    def __hash__(self) -> int:
-        return 1
 
 
 def test_options_are_not_compared_by_code_of_the_caller() -> None:
@@ -211,4 +229,4 @@ def test_options_are_not_compared_by_code_of_the_caller() -> None:
 
 
 def test_the_options_of_a_request_are_its_last_fields() -> None:
-    assert JobRequest.__struct_fields__[:3] == ("func", "args", "kwargs")
+    assert JobRequest.__struct_fields__[:5] == ("func", "args", "kwargs", "job_id", "depends_on")
