@@ -386,6 +386,25 @@ def test_nor_one_that_runs_or_has_run(way: Way, monkeypatch: Patch) -> None:
     assert taken == [True, False]
 
 
+def test_nor_one_that_was_skipped_and_waits_again(way: Way, monkeypatch: Patch) -> None:
+    (job,) = claimed(way, submission())
+    for name, parent in (("child", job.attempt.job_id), ("grandchild", "child"), ("last", "grandchild")):
+        way.commit([submission(id=name, generated=False, dependencies=(Dependency(parent),))], 3)
+    way.commit([ops.Finish(ends=[AttemptEnd(job.attempt, Outcome(OutcomeKind.FAILED, retryable=False))])], 4)
+    way.commit([ops.Retry(job_id=job.attempt.job_id)], 5)
+    jobs = claimed(way)
+    taken = counted(monkeypatch)
+    while jobs:
+        answers, _ = way.commit([ops.Finish(ends=[*map(success, jobs)], claim=CLAIM)], 6)
+        jobs = answers[0].claims.jobs
+    assert taken == [False, False, False, True]
+    events = way.store.connection.execute(
+        "SELECT e.seq, e.type FROM events e JOIN jobs j ON j.n = e.job WHERE j.id = 'grandchild' ORDER BY e.position"
+    ).fetchall()
+    kinds = ("submitted", "skipped", "retrying", "started", "completed")
+    assert events == list(enumerate(kinds, start=1))
+
+
 @pytest.mark.parametrize(
     "damage",
     [

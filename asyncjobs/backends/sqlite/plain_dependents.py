@@ -72,10 +72,11 @@ def settle(rows: Rows, ended: Sequence[JobState], now: int) -> Settlement:
 
 
 def _is_plain(job: JobState) -> bool:
-    """Whether a job that waits for others becomes ready by their ends and by nothing else."""
+    """Whether a job that waits for others becomes ready by their ends and by nothing else, and has done nothing yet."""
     return (
         job.status is JobStatus.PENDING
         and job.waits_for is WaitsFor.DEPENDENCIES
+        and job.seq == 1  # one that was skipped and waits again has said more
         and job.run_at is None
         and job.limit is None
         and job.role is None
