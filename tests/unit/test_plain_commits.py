@@ -173,7 +173,8 @@ class History:
             said: ops.Operation = ops.AppendEvents(batches=[(attempt, [BodyEvent("log", {"n": 1}, self.now)])])
             return rng.choice((said, ops.WriteSteps(changes=[Keep(attempt, "key", b"1")])))
         ids = rng.sample(self.ids, min(len(self.ids), 2))
-        return rng.choice((ops.Cancel(ids=ids, descendants=False), ops.ExtendLeases(worker=1)))
+        retries: list[ops.Operation] = [ops.Retry(job_id=job_id) for job_id in ids]
+        return rng.choice((ops.Cancel(ids=ids, descendants=False), ops.ExtendLeases(worker=1), *retries))
 
     def learn(self, group: Sequence[ops.Operation], answers: Sequence[Any]) -> None:
         """Hold what the claims brought."""
