@@ -37,16 +37,19 @@ def are_plain(jobs: Sequence[NewJob]) -> bool:
     return len(jobs) < 2 or len({job.id for job in jobs}) == len(jobs)
 
 
+def is_success(end: AttemptEnd) -> bool:
+    """Return whether an attempt has succeeded without another word."""
+    return end.outcome.kind is OutcomeKind.SUCCEEDED and not end.body_events and end.parked_on is None
+
+
 def completes(row: JobState, worker: int, end: AttemptEnd) -> bool:
-    """Return whether this end is a plain success: then ``lifecycle.finish`` gives ``completed(row, now)``."""
+    """Return whether this success is a plain one: then ``lifecycle.finish`` gives ``completed(row, now)``."""
     return (
-        end.outcome.kind is OutcomeKind.SUCCEEDED
-        and not end.body_events
-        and end.parked_on is None
-        and lifecycle.holds(row, end.attempt.attempt, worker)
-        and not row.cancel_requested
+        lifecycle.holds(row, end.attempt.attempt, worker)
+        and not (row.cancel_requested or row.lasts or row.generation)
         and row.limit is None
         and row.role is None
+        and row.unreadable is None
     )
 
 

@@ -74,6 +74,32 @@ _CALLS = (
     f"CROSS JOIN jobs j ON j.n = i.value {JOIN_CALL}"
 )
 
+
+def is_alive(connection: sqlite3.Connection, cache: ConnectionCache, worker: int) -> bool:
+    """Return whether a worker is registered and not gone."""
+    if worker in cache.alive:
+        return True
+    row = connection.execute("SELECT gone FROM workers WHERE n = ?", (worker,)).fetchone()
+    alive = row is not None and not row[0]
+    if alive:
+        cache.alive.add(worker)
+    return alive
+
+
+def none_delayed(connection: sqlite3.Connection, cache: ConnectionCache) -> bool:
+    """Return whether no stored job waits for its time."""
+    if not cache.none_delayed:
+        cache.none_delayed = not connection.execute(_ANY_DELAYED).fetchone()[0]
+    return cache.none_delayed
+
+
+def ready_lanes(connection: sqlite3.Connection, cache: ConnectionCache) -> dict[int, None]:
+    """Return the lanes that may have stored ready jobs."""
+    if cache.ready is None:
+        cache.ready = dict.fromkeys(n for (n,) in connection.execute(_READY_LANES).fetchall())
+    return cache.ready
+
+
 _Place = tuple[int, int]
 """Where a ready job stands in its lane: its negative priority, and its number."""
 
@@ -124,10 +150,7 @@ class Claiming:
 
     def promote_due(self) -> None:
         """Make a bounded number of due delayed jobs ready."""
-        if self._cache.none_delayed:
-            return
-        if not self._connection.execute(_ANY_DELAYED).fetchone()[0]:
-            self._cache.none_delayed = True
+        if none_delayed(self._connection, self._cache):
             return
         now = self._plan.now
         self._next_due, others, never = self._first_due(0, 0)
@@ -191,11 +214,13 @@ class Claiming:
     def take(self, index: int, claim: ClaimRequest) -> None:
         """Start the first jobs that this worker may run."""
         worker = worker_number(claim.worker)
-        if not self._is_alive(worker):
+        if not is_alive(self._connection, self._cache, worker):
             self._answers[index] = ClaimResult(lost=True)
             return
         unwritten = self._unwritten()
-        rows = [self._lanes.get(self._connection, n) for n in {**self._ready_lanes(), **unwritten}]
+        rows = [
+            self._lanes.get(self._connection, n) for n in {**ready_lanes(self._connection, self._cache), **unwritten}
+        ]
         lanes, unknown = split_lanes(
             ((row.n, row.lane) for row in rows if row.unreadable is None),
             worker=claim.worker,
@@ -204,25 +229,10 @@ class Claiming:
             refused=claim.refused,
         )
         lanes += [row.n for row in rows if row.unreadable is not None]  # no worker can run these: a claim fails them
-        numbers = self._first(lanes, unwritten, claim.limit) if claim.limit > 0 else []
-        if numbers:
-            self._started[index] = (claim.worker, commands.start(self._plan, numbers, worker))
+        first = self._first(lanes, unwritten, claim.limit) if claim.limit > 0 else []
+        if first:
+            self._started[index] = (claim.worker, commands.start(self._plan, first, worker))
         self._answers[index] = ClaimResult((), None, unknown)
-
-    def _is_alive(self, worker: int) -> bool:
-        if worker in self._cache.alive:
-            return True
-        row = self._connection.execute("SELECT gone FROM workers WHERE n = ?", (worker,)).fetchone()
-        alive = row is not None and not row[0]
-        if alive:
-            self._cache.alive.add(worker)
-        return alive
-
-    def _ready_lanes(self) -> dict[int, None]:
-        """Return the lanes that may have stored ready jobs."""
-        if self._cache.ready is None:
-            self._cache.ready = dict.fromkeys(n for (n,) in self._connection.execute(_READY_LANES).fetchall())
-        return self._cache.ready
 
     def _unwritten(self) -> dict[int, list[_Place]]:
         """Return the ready jobs that this transaction has not written yet, by lane."""
@@ -243,7 +253,7 @@ class Claiming:
 
     def _first(self, lanes: list[int], unwritten: dict[int, list[_Place]], limit: int) -> list[int]:
         """Return the first ready jobs of these lanes, by priority and number, stored or not written yet."""
-        ready = self._ready_lanes()
+        ready = ready_lanes(self._connection, self._cache)
         page = limit if len(lanes) == 1 else max(2, limit // 4)
         found = [self._stored(lane, limit, page) for lane in lanes if lane in ready]
         places = dict.fromkeys([place for lane in lanes for place in unwritten.get(lane, ())])

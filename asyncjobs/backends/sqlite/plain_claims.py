@@ -12,6 +12,7 @@ from typing import Any, Literal
 from msgspec import Struct, json
 
 from asyncjobs.backends.base import ClaimRequest, NewJob
+from asyncjobs.backends.sqlite.claims import is_alive, none_delayed, ready_lanes
 from asyncjobs.backends.sqlite.connection_cache import ConnectionCache
 from asyncjobs.backends.sqlite.ids import worker_number
 from asyncjobs.backends.sqlite.lanes import LaneRow, Lanes
@@ -95,9 +96,10 @@ def choose(
     :param most_rows: rows that it may read. Default: no bound.
     :raises NotPlainError: something is not known to be plain.
     """
-    worker, ready = worker_number(claim.worker), cache.ready
-    if ready is None or not cache.none_delayed or worker not in cache.alive:
+    worker = worker_number(claim.worker)
+    if not none_delayed(connection, cache) or not is_alive(connection, cache, worker):
         raise NotPlainError
+    ready = ready_lanes(connection, cache)
     rows = {n: lanes.get(connection, n) for n in ready}
     of_released = [(job, lanes.get(connection, job.lane)) for job in released]
     for row in (*(row for _, _, row in submitted), *(row for _, row in of_released)):

@@ -1,9 +1,9 @@
 """Commit a group of plain operations without a plan: the short way of ``commit``, which stores and answers the same.
 
 Most groups of most programs hold submissions of jobs that wait for nothing but a worker, successes on which at most
-other plain jobs depend, and one claim. If the connection remembers what they need (``ConnectionCache``), nothing is
-left to decide but what ``core.plain_jobs`` and ``core.edges`` say, so rows are made directly. A group with anything
-else takes the long way, all of it: that is known before anything is written.
+other plain jobs depend, and one claim. Nothing is left to decide for these but what ``core.plain_jobs`` and
+``core.edges`` say, so rows are made directly. A group with anything else takes the long way, all of it: that is known
+before anything is written.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from asyncjobs.backends.base import AttemptEnd, AttemptRef, ClaimedJob, ClaimReq
 from asyncjobs.backends.committed_events import NO_EVENTS, CommittedEvents
 from asyncjobs.backends.sqlite import numbers
 from asyncjobs.backends.sqlite import operations as ops
-from asyncjobs.backends.sqlite.connection_cache import ConnectionCache, RunningRow
+from asyncjobs.backends.sqlite.connection_cache import ConnectionCache
 from asyncjobs.backends.sqlite.event_rows import Subject, append_events
 from asyncjobs.backends.sqlite.ids import worker_number
 from asyncjobs.backends.sqlite.job_inserts import insert_ready, insert_started, is_plain
@@ -29,8 +29,8 @@ from asyncjobs.backends.sqlite.plain_dependents import NOTHING, NotPlainError, S
 from asyncjobs.backends.sqlite.plan_rows import Rows
 from asyncjobs.backends.sqlite.plan_writes import update_edges
 from asyncjobs.backends.sqlite.rows import STATUS_CODE
-from asyncjobs.core.plain_jobs import are_plain, completed, completes, started, submitted
-from asyncjobs.core.state import NewEvent
+from asyncjobs.core.plain_jobs import are_plain, completed, completes, is_success, started, submitted
+from asyncjobs.core.state import JobState, NewEvent
 from asyncjobs.models import JobStatus
 
 _COMPLETES = columns("status", "finished_at", "seq")
@@ -44,55 +44,59 @@ Submitted = tuple[int, NewJob, LaneRow]
 class _Group:
     """What a group of operations wants, all of it plain.
 
+    :param rows: reads the attempts that the connection does not remember.
     :raises NotPlainError: not all of it is.
     """
 
-    def __init__(self, operations: Sequence[ops.Operation], lanes: Lanes, cache: ConnectionCache) -> None:
-        self._lanes = lanes
-        self._cache = cache
-        self.jobs: list[Submitted] = []
-        self.ends: list[tuple[RunningRow, AttemptEnd]] = []
+    def __init__(self, operations: Sequence[ops.Operation], lanes: Lanes, rows: Rows) -> None:
+        self.new: Sequence[NewJob] = ()
+        self.lanes: list[LaneRow] = []
+        """The lane of each new job."""
+        self.ends: list[tuple[JobState, AttemptEnd]] = []
+        """Rows of jobs in progress, each with the end of its attempt."""
         self.claim: ClaimRequest | None = None
+        ends: list[AttemptEnd] = []
+        new: list[NewJob] = []
         for operation in operations:
             if isinstance(operation, ops.Enqueue):
-                self._add_jobs(operation)
+                if operation.parent is not None or not are_plain(operation.jobs):
+                    raise NotPlainError
+                new += operation.jobs
             elif isinstance(operation, ops.Finish):
-                self._add_ends(operation.ends)
+                ends += operation.ends
                 self._add_claim(operation.claim)
             elif isinstance(operation, ops.Dequeue):
                 self._add_claim(operation.claim)
             else:
                 raise NotPlainError
-        jobs, ends = self.jobs, self.ends
-        if len(jobs) > 1 and len({job.id for _, job, _ in jobs}) < len(jobs):
-            raise NotPlainError
-        if len(ends) > 1 and len({row.job.n for row, _ in ends}) < len(ends):  # the second would be stale
-            raise NotPlainError
+        if new:
+            self._add_jobs(new, lanes)
+        if ends:
+            self._add_ends(ends, rows)
 
-    def _add_jobs(self, operation: ops.Enqueue) -> None:
-        jobs = self.jobs
-        n = jobs[-1][0] if jobs else self._cache.last.get("job")
-        if n is None or operation.parent is not None or not are_plain(operation.jobs):
+    def _add_jobs(self, jobs: Sequence[NewJob], lanes: Lanes) -> None:
+        if len(jobs) > 1 and len({job.id for job in jobs}) < len(jobs):
             raise NotPlainError
-        for job in operation.jobs:
-            lane = self._lanes.known(job.queue, job.function, job.owner)
+        for job in jobs:
+            lane = lanes.known(job.queue, job.function, job.owner)
             if lane is None or not is_plain(job):
                 raise NotPlainError
-            n += 1
-            jobs.append((n, job, lane))
+            self.lanes.append(lane)
+        self.new = jobs
 
-    def _add_ends(self, ends: Sequence[AttemptEnd]) -> None:
-        running = self._cache.running
+    def _add_ends(self, ends: Sequence[AttemptEnd], rows: Rows) -> None:
         for end in ends:
-            row = running.get(end.attempt.ref)
-            if (
-                row is None
-                or row.job.generation
-                or not completes(row.job, worker_number(end.attempt.worker), end)
-                or len(end.outcome.value or b"") > SMALL
-            ):
+            if not is_success(end) or len(end.outcome.value or b"") > SMALL:
                 raise NotPlainError
-            self.ends.append((row, end))
+        numbers = [end.attempt.ref for end in ends]
+        if len(numbers) > 1 and len(set(numbers)) < len(numbers):  # the second would be stale
+            raise NotPlainError
+        stored = {job.n: job for job in rows.jobs(numbers)}
+        for end in ends:
+            job = stored.get(end.attempt.ref)
+            if job is None or not completes(job, worker_number(end.attempt.worker), end):
+                raise NotPlainError
+            self.ends.append((job, end))
 
     def _add_claim(self, claim: ClaimRequest | None) -> None:
         if claim is not None:
@@ -119,40 +123,48 @@ def commit_plainly(
     unknown: tuple[str, ...] = ()
     settled = NOTHING
     try:
-        group = _Group(operations, lanes, cache)
+        rows = Rows(connection, clocks, cache, most_rows)
+        group = _Group(operations, lanes, rows)
         claim = group.claim
-        parents = [row.job for row, _ in group.ends if row.job.n not in cache.childless]
+        jobs = _numbered(connection, group, cache) if group.new else ()
+        parents = [job for job, _ in group.ends if job.n not in cache.childless]
         if parents:
-            settled = settle(Rows(connection, clocks, cache, most_rows), parents, now)
+            settled = settle(rows, parents, now)
         if claim is not None:
             released = [one for one in settled.dependents.values() if one.ready]
-            starts, unknown = choose(connection, lanes, cache, group.jobs, released, claim, now, most_rows)
+            starts, unknown = choose(connection, lanes, cache, jobs, released, claim, now, most_rows)
     except NotPlainError:
         return None
     _complete(connection, group.ends, cache, now)
-    _insert(connection, group.jobs, starts, cache, now)
+    _insert(connection, jobs, starts, cache, now)
     if settled.edges:
         _release(connection, settled, starts, cache, clocks)
     _start(connection, starts, cache, now)
-    events = _append_events(connection, group, starts, cache, now)
+    events = _append_events(connection, group.ends, jobs, starts, cache, now)
     claimed = ClaimResult(
-        [_claimed(start, claim.worker) for start in starts] if claim and starts else (), None, unknown
+        [_claimed(start, claim.worker) for start in starts] if claim is not None and starts else (), None, unknown
     )
     return [_answer(operation, claimed) for operation in operations], events
 
 
+def _numbered(connection: sqlite3.Connection, group: _Group, cache: ConnectionCache) -> list[Submitted]:
+    """Return the new jobs with the numbers that they get; none is taken yet."""
+    last = numbers.reserve(connection, cache, "job", 0)
+    return [(n, job, lane) for n, (job, lane) in enumerate(zip(group.new, group.lanes, strict=True), start=last + 1)]
+
+
 def _complete(
-    connection: sqlite3.Connection, ends: Sequence[tuple[RunningRow, AttemptEnd]], cache: ConnectionCache, now: int
+    connection: sqlite3.Connection, ends: Sequence[tuple[JobState, AttemptEnd]], cache: ConnectionCache, now: int
 ) -> None:
     alike: dict[int, tuple[list[int], list[bytes | None]]] = {}
-    for row, end in ends:
-        n, seq = row.job.n, row.job.seq + 1
+    for job, end in ends:
+        n, seq = job.n, job.seq + 1
         of_a_kind = alike.get(seq)
         if of_a_kind is None:
             of_a_kind = alike[seq] = [], []
         of_a_kind[0].append(n)
         of_a_kind[1].append(end.outcome.value)
-        del cache.running[n]
+        cache.running.pop(n, None)
         cache.childless.discard(n)
     for seq, (changed, results) in alike.items():
         update_alike(connection, _COMPLETES, (_COMPLETED, now, seq), changed, results)
@@ -207,25 +219,26 @@ def _start(connection: sqlite3.Connection, starts: Sequence[Started], cache: Con
 
 def _append_events(
     connection: sqlite3.Connection,
-    group: _Group,
+    ends: Sequence[tuple[JobState, AttemptEnd]],
+    jobs: Sequence[Submitted],
     starts: Sequence[Started],
     cache: ConnectionCache,
     now: int,
 ) -> CommittedEvents:
-    events: list[tuple[int, NewEvent]] = [(row.job.n, completed(row.job, now)) for row, _ in group.ends]
-    jobs: list[Subject] = [row.job for row, _ in group.ends]
-    if group.jobs:
+    events: list[tuple[int, NewEvent]] = [(job.n, completed(job, now)) for job, _ in ends]
+    of: list[Subject] = [job for job, _ in ends]
+    if jobs:
         event = submitted(now)
-        events += [(n, event) for n, _, _ in group.jobs]
-        jobs += [job for _, job, _ in group.jobs]
+        events += [(n, event) for n, _, _ in jobs]
+        of += [job for _, job, _ in jobs]
     if starts:
         event = started(now)
         events += [(start.job.n, event) for start in starts]
-        jobs += [start.job for start in starts]
+        of += [start.job for start in starts]
     if not events:
         return NO_EVENTS
     last = numbers.reserve(connection, cache, "event", len(events))
-    return append_events(connection, events, jobs, last)
+    return append_events(connection, events, of, last)
 
 
 def _claimed(start: Started, worker: str) -> ClaimedJob:
