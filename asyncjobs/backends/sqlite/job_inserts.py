@@ -69,38 +69,9 @@ _OTHERS = (
 """The columns of ``_other_columns``, which are NULL or 0 in the row of a plain job."""
 _EXTRAS = ("retry", "grp")
 _NO_EXTRAS: Extras = (None, None)
-_READY = (
-    "n",
-    "id",
-    "lane",
-    "status",
-    "waits_for",
-    "priority",
-    "max_interruptions",
-    "seq",
-    "local",
-    "created_at",
-    "injects",
-    "call",
-)
-"""The columns of a plain job that waits for a worker, which are not as the schema has them by default."""
-_STARTED = (
-    "n",
-    "id",
-    "lane",
-    "status",
-    "priority",
-    "attempt",
-    "max_interruptions",
-    "worker",
-    "started_at",
-    "seq",
-    "local",
-    "created_at",
-    "injects",
-    "call",
-)
-"""Those of one that is started as it is stored."""
+_NEW = ("n", "id", "lane", "priority", "max_interruptions", "local", "created_at", "injects", "call")
+"""The columns of a plain job that come from its submission. All that are neither here nor in its state are as the
+schema has them by default."""
 _INSERT_PLAIN = f"INSERT INTO jobs({', '.join(_PLAIN)})"
 _INSERT = f"INSERT INTO jobs({', '.join((*_PLAIN, *_OTHERS))})"
 
@@ -121,56 +92,37 @@ def is_plain(job: NewJob) -> bool:
 
 def insert_ready(connection: sqlite3.Connection, jobs: Sequence[tuple[int, NewJob, int]], now: int) -> None:
     """Insert plain jobs, each with its number and that of its lane."""
-    rows = [
-        (
-            n,
-            job.id,
-            lane,
-            _PENDING,
-            _WORKER,
-            job.priority,
-            job.max_interruptions,
-            1,
-            int(job.owner is not None),
-            now,
-            int(job.injects),
-            job.call,
-        )
-        for n, job, lane in jobs
-    ]
-    _insert_with_extras(connection, _READY, rows, [job for _, job, _ in jobs])
+    _insert_new(connection, jobs, now, {"status": _PENDING, "waits_for": _WORKER, "seq": 1})
 
 
 def insert_started(
     connection: sqlite3.Connection, jobs: Sequence[tuple[int, NewJob, int]], worker: int, now: int
 ) -> None:
     """Insert plain jobs as the first attempts of this worker."""
-    rows = [
+    state = {"status": _IN_PROGRESS, "attempt": 1, "worker": worker, "started_at": now, "seq": 2}
+    _insert_new(connection, jobs, now, state)
+
+
+def _insert_new(
+    connection: sqlite3.Connection, jobs: Sequence[tuple[int, NewJob, int]], now: int, state: dict[str, int]
+) -> None:
+    columns, values = (*_NEW, *state), tuple(state.values())
+    rows: list[tuple[Any, ...]] = [
         (
             n,
             job.id,
             lane,
-            _IN_PROGRESS,
             job.priority,
-            1,
             job.max_interruptions,
-            worker,
-            now,
-            2,
             int(job.owner is not None),
             now,
             int(job.injects),
             job.call,
+            *values,
         )
         for n, job, lane in jobs
     ]
-    _insert_with_extras(connection, _STARTED, rows, [job for _, job, _ in jobs])
-
-
-def _insert_with_extras(
-    connection: sqlite3.Connection, columns: tuple[str, ...], rows: list[tuple[Any, ...]], jobs: Sequence[NewJob]
-) -> None:
-    extras: list[Extras] = [(encode_policy(job.retry), job.group) for job in jobs]
+    extras: list[Extras] = [(encode_policy(job.retry), job.group) for _, job, _ in jobs]
     if extras.count(_NO_EXTRAS) < len(extras):
         columns, rows = (*columns, *_EXTRAS), list(map(add, rows, extras))
     bulk(connection, _head(columns), "", len(columns), rows)

@@ -19,13 +19,19 @@ class NotPlainError(Exception):
 
 
 class Dependent(Struct, frozen=True):
-    """A job that waited for others, as it is stored and as it will be. ``lane`` is the number of its lane."""
+    """A job that waited for others, as it is stored and as it will be.
+
+    ``call`` are its lane, timeout, injects, isolation, and call, as they are stored (``Rows.calls``).
+    """
 
     before: JobState
     job: JobState
-    lane: int
     call: tuple[Any, ...]
-    """Its lane, timeout, injects, isolation, and call, as they are stored (``Rows.calls``)."""
+
+    @property
+    def lane(self) -> int:
+        """The number of its lane."""
+        return self.call[0]
 
     @property
     def ready(self) -> bool:
@@ -66,9 +72,7 @@ def settle(rows: Rows, ended: Sequence[JobState], now: int) -> Settlement:
             raise NotPlainError
         counted[edge.child] = verdict
         settled.append(EdgeRow(edge.parent, edge.child, edge.optional, state.state))
-    return Settlement(
-        settled, {n: Dependent(stored[n], job, rows.lanes[n], rows.calls[n]) for n, job in counted.items()}
-    )
+    return Settlement(settled, {n: Dependent(stored[n], job, rows.calls[n]) for n, job in counted.items()})
 
 
 def _is_plain(job: JobState) -> bool:
