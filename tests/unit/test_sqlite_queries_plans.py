@@ -206,7 +206,7 @@ def test_a_claim_asks_of_edges_only_whether_any_leads_from_a_job(store: Store) -
     ("statement", "step"),
     [
         (plain_claims._FIRST_OF_LANE, "SEARCH j USING INDEX jobs_ready (lane=?)"),
-        (plain_claims._PLACES, "SEARCH jobs USING INDEX jobs_ready (lane=?)"),
+        (claims._FIRST_OF_LANE, "SEARCH jobs USING INDEX jobs_ready (lane=?)"),
     ],
 )
 def test_a_claim_reads_the_first_jobs_of_a_lane_by_the_index_of_ready_ones(

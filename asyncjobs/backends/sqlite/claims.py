@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from msgspec import json
@@ -75,6 +75,10 @@ _CALLS = (
 )
 
 
+Place = tuple[int, int]
+"""Where a ready job stands in its lane: its negative priority, and its number."""
+
+
 def is_alive(connection: sqlite3.Connection, cache: ConnectionCache, worker: int) -> bool:
     """Return whether a worker is registered and not gone."""
     if worker in cache.alive:
@@ -100,8 +104,31 @@ def ready_lanes(connection: sqlite3.Connection, cache: ConnectionCache) -> dict[
     return cache.ready
 
 
-_Place = tuple[int, int]
-"""Where a ready job stands in its lane: its negative priority, and its number."""
+def stored_places(
+    connection: sqlite3.Connection,
+    cache: ConnectionCache,
+    lane: int,
+    limit: int,
+    page: int,
+    changed: Collection[int] = (),
+) -> Iterator[Place]:
+    """Yield stored ready jobs of a lane, in their order, at least ``limit`` if there are so many.
+
+    :param page: rows of one read. With many lanes, most give only a few.
+    :param changed: jobs to leave out: the transaction has changed them since.
+    """
+    ready = cache.ready
+    if ready is None or lane not in ready:
+        return
+    for offset in range(0, limit + len(changed), page):
+        rows: list[Place] = connection.execute(_FIRST_OF_LANE, (lane, page, offset)).fetchall()
+        if not rows:
+            if not offset:
+                del ready[lane]
+            return
+        yield from rows if not changed else [place for place in rows if place[1] not in changed]
+        if len(rows) < page:
+            return
 
 
 class Claiming:
@@ -234,10 +261,10 @@ class Claiming:
             self._started[index] = (claim.worker, commands.start(self._plan, first, worker))
         self._answers[index] = ClaimResult((), None, unknown)
 
-    def _unwritten(self) -> dict[int, list[_Place]]:
+    def _unwritten(self) -> dict[int, list[Place]]:
         """Return the ready jobs that this transaction has not written yet, by lane."""
         plan = self._plan
-        places: dict[int, list[_Place]] = {}
+        places: dict[int, list[Place]] = {}
         for n in (*plan.inserted, *plan.changed):
             job = plan[n]
             if job.waits_for is WaitsFor.WORKER:
@@ -251,7 +278,7 @@ class Claiming:
             return self._rows.lanes[n]
         return self._lanes.number(self._connection, record.queue, record.function, record.owner)
 
-    def _first(self, lanes: list[int], unwritten: dict[int, list[_Place]], limit: int) -> list[int]:
+    def _first(self, lanes: list[int], unwritten: dict[int, list[Place]], limit: int) -> list[int]:
         """Return the first ready jobs of these lanes, by priority and number, stored or not written yet."""
         ready = ready_lanes(self._connection, self._cache)
         page = limit if len(lanes) == 1 else max(2, limit // 4)
@@ -263,23 +290,8 @@ class Claiming:
         merged = heapq.merge(*found, fresh)
         return [n for _, (_, n) in zip(range(limit), merged, strict=False)]
 
-    def _stored(self, lane: int, limit: int, page: int) -> Iterator[_Place]:
-        """Yield stored ready jobs of a lane, without those that this transaction has changed since.
-
-        :param page: rows of one read. With many lanes, most give only a few.
-        """
-        ready, changed = self._cache.ready, self._plan.changed
-        if ready is None or lane not in ready:
-            return
-        for offset in range(0, limit + len(changed), page):
-            rows: list[_Place] = self._connection.execute(_FIRST_OF_LANE, (lane, page, offset)).fetchall()
-            if not rows:
-                if not offset:
-                    del ready[lane]
-                return
-            yield from rows if not changed else [place for place in rows if place[1] not in changed]
-            if len(rows) < page:
-                return
+    def _stored(self, lane: int, limit: int, page: int) -> Iterator[Place]:
+        return stored_places(self._connection, self._cache, lane, limit, page, self._plan.changed)
 
     def read_calls(self) -> None:
         """Read the calls of the claimed jobs, except those that this transaction submitted."""

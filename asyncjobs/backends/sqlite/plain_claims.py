@@ -12,7 +12,7 @@ from typing import Any, Literal
 from msgspec import Struct, json
 
 from asyncjobs.backends.base import ClaimRequest, NewJob
-from asyncjobs.backends.sqlite.claims import is_alive, none_delayed, ready_lanes
+from asyncjobs.backends.sqlite.claims import is_alive, none_delayed, ready_lanes, stored_places
 from asyncjobs.backends.sqlite.connection_cache import ConnectionCache
 from asyncjobs.backends.sqlite.ids import worker_number
 from asyncjobs.backends.sqlite.lanes import LaneRow, Lanes
@@ -27,7 +27,6 @@ from asyncjobs.core.retry import decode_policy
 from asyncjobs.core.state import JobState, Stale
 from asyncjobs.models import Isolation, JobStatus
 
-_PLACES = "SELECT -priority, n FROM jobs WHERE lane = ? AND waits_for = 0 ORDER BY priority DESC, n LIMIT ? OFFSET ?"
 # The last column says whether the job has done nothing yet, and has no part in anything but its dependencies.
 _COLUMNS = f"""
   j.priority, j.n, j.id, j.max_interruptions, j.retry, j.require, j.open, j.met, j.grp, j.timeout, {INJECTS},
@@ -147,18 +146,9 @@ def _first_of_lane(
 def _places(
     connection: sqlite3.Connection, cache: ConnectionCache, lane: LaneRow, limit: int, page: int
 ) -> Iterator[_Place]:
-    """Yield stored ready jobs of one of several lanes. Only those that are taken are read: the others may be large.
-
-    :param page: entries of one read. With many lanes, most give only a few.
-    """
-    for offset in range(0, limit, page):
-        rows = connection.execute(_PLACES, (lane.n, page, offset)).fetchall()
-        if not rows and not offset and cache.ready is not None:
-            del cache.ready[lane.n]
-        for first, n in rows:
-            yield first, n, None, lane
-        if len(rows) < page:
-            return
+    """Yield stored ready jobs of one of several lanes. Only those that are taken are read: the others may be large."""
+    for first, n in stored_places(connection, cache, lane.n, limit, page):
+        yield first, n, None, lane
 
 
 def _read(connection: sqlite3.Connection, numbers: list[int], most_rows: int | None) -> dict[int, tuple[Any, ...]]:
