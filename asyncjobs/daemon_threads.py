@@ -18,6 +18,8 @@ from anyio.lowlevel import checkpoint, current_token
 
 T = TypeVar("T")
 _abandoned: set[threading.Thread] = set()
+_LOOK_EVERY = 1.0
+"""Seconds between two turns of a loop that waits for a call: how long a signal may go unnoticed."""
 
 
 async def in_thread(
@@ -51,7 +53,7 @@ async def in_thread(
     thread.start()
     try:
         with anyio.CancelScope(shield=not abandon_on_cancel and stop is None):
-            await done.wait()
+            await _wait(done)
     except anyio.get_cancelled_exc_class():
         if stop is not None:
             stop.set()
@@ -62,6 +64,17 @@ async def in_thread(
             _abandoned.add(thread)
         raise
     return outcome.result()
+
+
+async def _wait(done: anyio.Event) -> None:
+    """Wait for the call, and let the loop turn meanwhile.
+
+    asyncio's loop is not woken by a signal whose handler is not its own. One that comes right before the loop waits for
+    events, or that another thread receives, is handled once the loop turns again.
+    """
+    while not done.is_set():
+        with anyio.move_on_after(_LOOK_EVERY):
+            await done.wait()
 
 
 def call_is_abandoned() -> bool:

@@ -122,6 +122,16 @@ def test_a_signal_ends_the_start_while_a_module_hangs(
     assert preloading.run("--db", "jobs.db", "daemon", "status").code == 3
 
 
+def test_a_signal_that_the_thread_of_the_import_receives_ends_the_start(preloading: Shell) -> None:
+    (preloading.folder / "hangs.py").write_text(f"import signal\nsignal.raise_signal(signal.SIGTERM)\n{HANGS}")
+    daemon = preloading.start(*START, "--allow", "state", "--preload", "hangs")
+    try:
+        daemon.communicate(timeout=PATIENCE)
+    finally:
+        daemon.kill()
+    assert daemon.returncode == 143
+
+
 def test_a_module_that_prints_while_it_is_imported_does_not_abort_the_end(preloading: Shell) -> None:
     (preloading.folder / "prints.py").write_text("print('importing', flush=True)\nwhile True:\n    print('.' * 99)\n")
     daemon = preloading.start(*START, "--allow", "state", "--preload", "prints")

@@ -80,6 +80,14 @@ async def parked(jp: JobProcessor, job_id: str = "a") -> Job:
     return job
 
 
+async def ask_and_give_up(jp: JobProcessor) -> None:
+    """Ask, and stop waiting for the answer once the question is stored."""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ask, "go on?", {})
+        await opened(jp)
+        tasks.cancel_scope.cancel()
+
+
 async def open_gates(jp: JobProcessor) -> list[str]:
     jobs = await get_engine(jp).backend.find_jobs(replace(JobQuery(), waits_for="answer"))
     return [job.id for job in jobs if job.gate is not None]

@@ -24,6 +24,7 @@ from tests.runtime.asking_bodies import (
     Kind,
     Review,
     answer,
+    ask_and_give_up,
     everything,
     open_gates,
     opened,
@@ -267,8 +268,7 @@ async def test_a_key_names_one_question_of_an_attempt(jp: JobProcessor) -> None:
 
 async def test_a_wait_that_was_cut_short_may_begin_again(jp: JobProcessor) -> None:
     async def body() -> Any:
-        with anyio.move_on_after(0.02):
-            await current_job().ask("go on?", key="q")
+        await ask_and_give_up(jp)
         return await current_job().ask("go on?", key="q")  # after a reminder, for example
 
     handle = await jp.submit_job(body, job_id="a", local=True)
@@ -315,8 +315,7 @@ async def test_a_later_attempt_finds_the_answer(jp: JobProcessor) -> None:
 async def test_other_words_are_ignored_and_logged(jp: JobProcessor) -> None:
     async def body() -> Any:
         if current_job().attempt == 1:
-            with anyio.move_on_after(0.05):
-                await current_job().ask("go on?", key="q")
+            await ask_and_give_up(jp)
             raise RuntimeError
         return await current_job().ask("quite other words?", key="q", choices=["a"])
 
@@ -385,8 +384,7 @@ async def test_cancelling_the_job_closes_its_question(jp: JobProcessor, where: K
 
 async def test_a_job_that_ends_without_waiting_for_it_closes_it(jp: JobProcessor) -> None:
     async def body() -> str:
-        with anyio.move_on_after(0.05):
-            await current_job().ask("go on?", key="q")
+        await ask_and_give_up(jp)
         return "without you"
 
     handle = await jp.submit_job(body, job_id="a", local=True)

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from asyncjobs import JobHandle, JobProcessor, current_job
-from tests.runtime.asking_bodies import KINDS, Kind, answer, everything, parked, submit
+from tests.runtime.asking_bodies import KINDS, Kind, answer, ask_and_give_up, everything, parked, submit
 from tests.runtime.support import CANCELLED, FAILED, PENDING, Gate, Stores, echo, within
 
 pytestmark = pytest.mark.anyio
@@ -99,8 +99,7 @@ async def test_an_answer_before_it_parks_lets_it_run_again_at_once(jp: JobProces
 
     async def body() -> Any:
         if current_job().attempt == 1:
-            with anyio.move_on_after(0.05):
-                await current_job().ask("go on?", key="q")
+            await ask_and_give_up(jp)
             asked.open()
             await go.wait()
         return await current_job().ask("go on?", key="q", park=True)
