@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from msgspec.structs import replace
@@ -78,26 +79,34 @@ async def enqueue_patiently(
     :raises BackendConnectionError: see ``patiently``; whether they are stored is unknown. ``.request`` has the jobs.
     """
     began = clock.now()
-
-    async def submit_again(_: int) -> Sequence[str]:
-        chosen = [job.id for job in jobs if not job.generated and job.if_exists == "raise"]
-        for job in await backend.get_jobs(chosen) if chosen else ():
-            if from_datetime(job.created_at) < began:
-                raise DuplicateJobError(job.id)
-        again = [replace(job, if_exists="return", generated=False) for job in jobs]
-        trying()
-        return await backend.enqueue_jobs(again, parent=parent)
-
     try:
         try:
             trying()
             return await backend.enqueue_jobs(jobs, parent=parent)
         except BackendError as error:
             failed = error
-        return await _try_again(submit_again, failed, tries, clock)
+        return await _try_again(partial(_submit_again, backend, jobs, parent, began, trying), failed, tries, clock)
     except BackendConnectionError as error:
         error.request = jobs
         raise
+
+
+async def _submit_again(
+    backend: JobBackend,
+    jobs: Sequence[NewJob],
+    parent: AttemptRef | None,
+    began: int,
+    trying: Callable[[], None],
+    attempt: int,
+) -> Sequence[str]:
+    """Submit jobs that a call which began at ``began`` may have stored."""
+    chosen = [job.id for job in jobs if not job.generated and job.if_exists == "raise"]
+    for job in await backend.get_jobs(chosen) if chosen else ():
+        if from_datetime(job.created_at) < began:
+            raise DuplicateJobError(job.id)
+    again = [replace(job, if_exists="return", generated=False) for job in jobs]
+    trying()
+    return await backend.enqueue_jobs(again, parent=parent)
 
 
 def _used_up(error: BackendError, tries: int) -> BackendConnectionError:

@@ -74,6 +74,8 @@ class RunningAttempt:
     """The timeout of a body in a thread."""
     scope: anyio.CancelScope | None = None
     """What the task of this attempt runs in from beginning to end, on asyncio."""
+    thread_scope: anyio.CancelScope | None = None
+    """The scope around a body in a thread: only ``abandon`` cancels it."""
     _untimed: Untimed | None = None
 
     def __init__(self, job: ClaimedJob, context: JobContext) -> None:
@@ -94,8 +96,6 @@ class RunningAttempt:
         """An ``async def`` body, or one in a child process, once it runs."""
         self.wait_scopes: set[Interruptible] = set()
         """The waits for other jobs that are not cancelled with the body: in threads, on other loops."""
-        self.thread_scope: anyio.CancelScope | None = None
-        """The scope around a body in a thread: only ``abandon`` cancels it."""
 
     def stop(self, reason: Stop) -> None:
         """Ask the body to stop. The first reason is kept."""
@@ -196,6 +196,8 @@ def read_arguments(
     job: ClaimedJob, function: Callable[..., Any], results: Mapping[str, JobResult], find_function: FindFunction
 ) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
     """Decode the arguments of the call, with these results among them."""
+    if not job.injects:
+        return decode_arguments(job.call, function, None)
 
     def find_result(job_id: str) -> tuple[bytes, Callable[..., Any] | None] | None:
         result = results.get(job_id)

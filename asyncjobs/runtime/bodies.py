@@ -38,6 +38,7 @@ class Bodies:
 
     :param jobs: the access through which bodies submit jobs, and wait for them.
     :param results: results that this process has stored, for the arguments of further jobs.
+    :param on_event: called on the loop when there are body events to store.
     :param max_value_size: bytes that a result may take.
     :param limiter: a token for each body in a thread.
     """
@@ -51,6 +52,7 @@ class Bodies:
         *,
         jobs: BodyAccess,
         results: ResultCache,
+        on_event: Callable[[], None],
         max_value_size: int,
         limiter: anyio.CapacityLimiter,
     ) -> None:
@@ -62,7 +64,10 @@ class Bodies:
         self._results = results
         self._max_value_size = max_value_size
         self._loop = LoopHandle()
-        self._capture_level = config.capture_level
+        self._capture_level, self._capture_print = config.capture_level, config.capture_print
+        # Bound once: each attempt is given all of them.
+        self._submit, self._on_event = jobs.submit_child, on_event
+        self._openers = self._open_steps, self._open_questions
         self._threads = Threads(limiter)
         self._tools = Tools(
             self._threads,
@@ -77,24 +82,24 @@ class Bodies:
         self._pool: ProcessPool | None = None
         self._pool_made = Wakeup()
 
-    def new_context(self, job: ClaimedJob, on_event: Callable[[], None], lender: Lender) -> JobContext:
+    def new_context(self, job: ClaimedJob, lender: Lender) -> JobContext:
         """Return the context that a body gets by ``current_job()``.
 
-        :param on_event: called on the loop when there are body events to store.
         :param lender: lends the slot of the body while it waits.
         """
+        open_steps, open_questions = self._openers
         return JobContext(
             job.attempt,
             group=job.group,
             clock=self._clock,
             loop=self._loop,
-            submit=self._jobs.submit_child,
+            submit=self._submit,
             capture_level=self._capture_level,
-            capture_print=self._config.capture_print,
-            on_event=on_event,
+            capture_print=self._capture_print,
+            on_event=self._on_event,
             lender=lender,
-            open_steps=self._open_steps,
-            open_questions=self._open_questions,
+            open_steps=open_steps,
+            open_questions=open_questions,
         )
 
     def _open_steps(self, context: JobContext, attempt: AttemptRef) -> Steps:

@@ -66,6 +66,16 @@ class BodyEvents:
     Any thread may add events; the worker's loop takes them.
     """
 
+    # Defaults that most bodies never change: they report nothing.
+    closed: bool = False
+    """Set once the body has ended: reports of threads that it left behind are dropped."""
+    _newest_whole = -1
+    """The number of the newest event that is not a piece of a text: no piece is moved before it."""
+    _size = 0
+    _progress_due = 0
+    _dropped = 0
+    _last_dropped: _Appended | None = None
+
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.lock: AbstractContextManager[bool] = threading.RLock()
@@ -73,18 +83,10 @@ class BodyEvents:
         self._numbers = count()
         self._logs: deque[_Appended] = deque()
         self._others: deque[_Appended] = deque()
-        self._progress: deque[_Appended] = deque(maxlen=1)
-        self._progress_due = 0
+        self._progress: deque[_Appended] = deque()
         self._taken: list[_Appended] = []
-        self._size = 0
         self._open: dict[bytes, _Appended] = {}
         """By stream: the event that its next piece joins."""
-        self._newest_whole = -1
-        """The number of the newest event that is not a piece of a text: no piece is moved before it."""
-        self._dropped = 0
-        self._last_dropped: _Appended | None = None
-        self.closed = False
-        """Set once the body has ended: reports of threads that it left behind are dropped."""
 
     def __bool__(self) -> bool:
         return bool(self._logs or self._others or self._progress)
@@ -134,6 +136,8 @@ class BodyEvents:
         With a number, progress that comes too soon after the last is held back, and what was reported after it with it:
         so order is kept, and nothing waits longer than ``PROGRESS_EVERY``.
         """
+        if not self._taken and not self and self._last_dropped is None:
+            return ()
         with self.lock:
             taken = self._in_order()
             if most is not None:
@@ -208,3 +212,34 @@ class BodyEvents:
         text = f"{counted(self._dropped, 'earlier event')} left out here: the job reported more than could be stored"
         data = {"level": "warning", "logger": "asyncjobs", "message": text, "dropped": self._dropped}
         return _Appended(dropped.number, BodyEvent(EventType.LOG.value, data, dropped.event.at), _MARKER)
+
+
+class WithBodyEvents:
+    """An attempt with the reports of its body. Most bodies report nothing: the first report makes place for them."""
+
+    _clock: Clock
+    _kept: BodyEvents | None = None
+    is_over: bool = False
+    """Whether the body has ended, for the engine: reports of threads that it left behind are dropped."""
+
+    @property
+    def body_events(self) -> BodyEvents:
+        """The reports that are not stored yet, for the engine."""
+        kept = self._kept
+        if kept is None:
+            # In one step, without a lock: the garbage collector may run a finalizer here that reports, too.
+            kept = self.__dict__.setdefault("_kept", BodyEvents(self._clock))
+            if self.is_over:
+                kept.closed = True
+        return kept
+
+    @property
+    def reported(self) -> BodyEvents | None:
+        """The same, for the engine; None if nothing was reported yet."""
+        return self._kept
+
+    def close_body_events(self) -> None:
+        """Drop what is reported from now on: the body has ended."""
+        self.is_over = True
+        if self._kept is not None:
+            self._kept.closed = True

@@ -19,7 +19,7 @@ from asyncjobs.exceptions import ConfigurationError, JobConflictError, JobStateE
 from asyncjobs.forks import fork_count
 from asyncjobs.models import BodyEvent, EventType
 from asyncjobs.runtime import event_data
-from asyncjobs.runtime.body_events import BodyEvents
+from asyncjobs.runtime.body_events import WithBodyEvents
 from asyncjobs.runtime.child_keys import NO_KEY, OTHER_KEY, check_child_key, of_key
 from asyncjobs.runtime.crewai_methods import CrewAIMethods
 from asyncjobs.runtime.event_data import MAX_EVENT_BYTES, Piece, capped, printable
@@ -112,9 +112,18 @@ def enter(context: JobContext) -> None:
     _current.set(context)
 
 
-class JobContext(StepMethods, GateMethods, QuestionMethods, CrewAIMethods):
+class JobContext(WithBodyEvents, StepMethods, GateMethods, QuestionMethods, CrewAIMethods):
     """One attempt, as its body sees it. Methods that report or read are plain, thread-safe and do not block; those for
     jobs, steps and questions are awaited, or block their thread."""
+
+    # Defaults that most attempts never change.
+    stop_noticed: bool = False
+    """Whether the body has read ``cancelled`` after it was asked to stop."""
+    _stopped = False
+    _fork_warned = False
+    _children = 0
+    _steps: Steps | None = None
+    _questions: Asking | None = None
 
     def __init__(
         self,
@@ -137,24 +146,16 @@ class JobContext(StepMethods, GateMethods, QuestionMethods, CrewAIMethods):
         self._loop = loop
         self._submit = submit
         self._lock = threading.Lock()
-        self._stopped = False
         self._forks = fork_count()
-        self._fork_warned = False
-        self.body_events: BodyEvents = BodyEvents(clock)
         self.capture_level = capture_level
         self.capture_print = capture_print
         self.unfinished_lines: dict[str, Any] = {}
         """By stream: the text printed since the last end of a line."""
-        self.stop_noticed: bool = False
-        """Whether the body has read ``cancelled`` after it was asked to stop."""
-        self._children = 0
         self._on_event = on_event
         self.lender = lender
         """Notified of waits through another processor than that of the worker."""
         self._open_steps = open_steps
-        self._steps: Steps | None = None
         self._open_questions = open_questions
-        self._questions: Asking | None = None
 
     def __repr__(self) -> str:
         return f"<job {self.id!r}, attempt {self.attempt}>"
@@ -293,7 +294,7 @@ class JobContext(StepMethods, GateMethods, QuestionMethods, CrewAIMethods):
         """
         if self.forked:
             raise in_forked_child(self.id)
-        if self.body_events.closed:
+        if self.is_over:
             raise body_ended(self.id)
 
     def _drop_in_fork(self, type: str) -> None:

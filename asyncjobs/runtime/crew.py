@@ -57,7 +57,7 @@ class Crew:
             _run_in(scope, run, running), name=running.job.attempt.job_id, context=self._context.copy()
         )
         self._scopes[task] = scope
-        task.add_done_callback(self._on_task_done)
+        task.add_done_callback(self._on_task_done, context=self._context)
 
     def _on_task_done(self, task: Task[None]) -> None:
         del self._scopes[task]

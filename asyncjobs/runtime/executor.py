@@ -143,7 +143,7 @@ class Executor:
     def _start(self, job: ClaimedJob) -> None:
         watch()
         self._loop_watch.started()
-        context = self._bodies.new_context(job, self._recorder.on_event, self.lending)
+        context = self._bodies.new_context(job, self.lending)
         running = RunningAttempt(job, context)
         job_log.log_started(job)
         self.attempts.add(running)
@@ -168,7 +168,7 @@ class Executor:
     def _end(self, running: RunningAttempt, outcome: Outcome) -> None:
         """Remove an attempt, and record its outcome."""
         end_lines(running.context)
-        running.context.body_events.closed = True
+        running.context.close_body_events()
         self.attempts.remove(running)
         self._slots.end(running)
         if (

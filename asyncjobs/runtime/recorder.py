@@ -83,7 +83,8 @@ class Recorder:
         self.outcomes.put(AttemptEnd(attempt, outcome))
 
     def _put(self, running: RunningAttempt, outcome: Outcome) -> None:
-        body_events = running.context.body_events.take()
+        reported = running.context.reported
+        body_events = () if reported is None else reported.take()
         parked_on = running.parked_on if outcome.kind is OutcomeKind.RELEASED else None
         end = AttemptEnd(running.job.attempt, outcome, body_events, random.random(), parked_on)
         self.outcomes.put(end, running.job.function, running.job.group)
@@ -115,12 +116,12 @@ class Recorder:
             await self._reported.wait()
             delay = _EVERY if await self._store() else min(_LONGEST_DELAY, delay * 2)
             await self._clock.sleep(delay)
-            if any(running.context.body_events for running in self._running.values()):
+            if any(running.context.reported for running in self._running.values()):
                 self._reported.notify()  # held back, not stored, or reported meanwhile
 
     async def _store(self) -> bool:
         """Store the reports that are due. Return whether the store accepted them; otherwise they are kept."""
-        having_events = [running for running in self._running.values() if running.context.body_events]
+        having_events = [running for running in self._running.values() if running.context.reported]
         share = max(1, _AT_ONCE // max(1, len(having_events)))
         taken = [(running, events) for running in having_events if (events := running.context.body_events.take(share))]
         if not taken:

@@ -108,6 +108,7 @@ class Runner:
             clock,
             jobs=jobs,
             results=results,
+            on_event=self.recorder.on_event,
             max_value_size=max_value_size,
             limiter=self.slots.limiter,
         )

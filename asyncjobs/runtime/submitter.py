@@ -126,7 +126,7 @@ class Submitter:
     ) -> Sequence[str]:
         in_graph = await self._graph.add(jobs) if any(job.dependencies for job in jobs) else ()
         gates = self._vouch(requests, jobs)
-        local = [job.id for job in jobs if job.owner is not None]
+        local = [job.id for job in jobs if job.owner is not None] or ()
         try:
             stored = await enqueue_patiently(
                 self._backend, jobs, parent, tries=self._tries, clock=self._clock, trying=self._nudge
@@ -151,7 +151,7 @@ class Submitter:
             await self._run_here(stored)
         return stored
 
-    def _vouch(self, requests: Sequence[AnyRequest], jobs: Sequence[NewJob]) -> list[tuple[GateRequest, str]]:
+    def _vouch(self, requests: Sequence[AnyRequest], jobs: Sequence[NewJob]) -> Sequence[tuple[GateRequest, str]]:
         """Allow this process to run the functions that it submits; return the gates, which do not run."""
         gates: list[tuple[GateRequest, str]] = []
         for request, job in zip(requests, jobs, strict=True):
@@ -159,7 +159,7 @@ class Submitter:
                 gates.append((request, job.id))
             else:
                 self._submissions.vouch(request, job)
-        return gates
+        return gates or ()
 
     async def submit_job(
         self, func: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]
@@ -169,7 +169,7 @@ class Submitter:
         if "args" not in options and "kwargs" not in options:
             self._submissions.check_options(func)
         job = self._submissions.encode(request, self._owner())
-        ids = await self._store_encoded([request], [job], None, None)
+        ids = await self._store_encoded((request,), (job,), None, None)
         return self._handle(ids[0], request)
 
     async def submit_gate(self, question: str, options: Mapping[str, Any]) -> JobHandle[Any]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import islice
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from asyncjobs.backends.base import JobBackend
 from asyncjobs.clock import Clock
@@ -42,14 +43,18 @@ class Watch:
 
     def __init__(self, waiting: Waiting, job_ids: Sequence[str], timeout: float | None) -> None:
         self.left: dict[str, None] = dict.fromkeys(job_ids)
-        self.begun = False
-        self.unsure: list[str] = list(self.left)
+        self.first_look: Iterator[str] = iter(list(self.left))
+        """Jobs of which it was not checked yet whether their results are cached."""
+        self.unsure: list[str] = []
         """Jobs that may have ended, and must be checked."""
         self.found: list[JobResult] = []
         """Results that were not handed out yet. A call of ``next`` that is cut short leaves them to the next one."""
-        self.expectation: Expectation = waiting.tail.expect(list(self.left))
+        self.expectation: Expectation | None = None
+        """Once all of these were checked: learns which of those that are left have ended."""
+        self.begun = False
         self.since: int = waiting.puts
         self.began: int = waiting.clock.monotonic()
+        self._crowded = False
         self._waiting = waiting
         self._seconds = timeout
         self._until = None if timeout is None else self.began + round(timeout * SECOND)
@@ -57,10 +62,13 @@ class Watch:
     async def next(self) -> list[JobResult]:
         """Wait for jobs that ended since the last call, each once; at least one while any is left, else none.
 
-        Jobs that have already ended are found even if no time is left.
+        Jobs that have already ended are found even if no time is left. If they are very many, each call returns some of
+        them, so that a caller does not hold up the event loop.
 
         :raises JobNotFoundError: one of them is not stored. JobTimeoutError: the time is up.
         """
+        if self._crowded:  # the caller has just worked on many; here, a cancellation loses none
+            await checkpoint()
         if self.left and not self.found:
             await self._waiting.look(self)
         if self.left and not self.found:
@@ -72,7 +80,8 @@ class Watch:
                     await self._waiting.wait_until_any_ended(self)
                 if not self.found:
                     raise _timed_out(list(self.left), self._seconds or 0.0)
-        found, self.found = self.found, []
+        found, self.found = self.found[:_PAGE], self.found[_PAGE:]
+        self._crowded = len(found) == _PAGE
         return found
 
     def close(self) -> None:
@@ -133,24 +142,19 @@ class Waiting:
     def forget(self, watch: Watch) -> None:
         """Forget a watch that is closed."""
         self._watches.discard(watch)
-        self.tail.forget(watch.expectation)
+        if watch.expectation is not None:
+            self.tail.forget(watch.expectation)
 
     async def look(self, watch: Watch) -> None:
         """Find the results of jobs that may have ended."""
-        if not watch.begun:
-            # The log reports jobs that end from now on. A job that runs here has not ended as far as this process
-            # knows; if it was reassigned, that is noticed here at the latest when its outcome is refused.
-            self._take_known(watch)
+        while page := list(islice(watch.first_look, _PAGE)):
+            watch.unsure += self._take_known(watch, page)
             if watch.found:
                 return
-            await self.tail.live()
-            watch.begun = True
-            executor = self._find_executor()
-            if executor is not None:
-                watch.unsure = [job_id for job_id in watch.unsure if not executor.has(job_id)]
-            watch.unsure = self.tail.open_jobs.leave_out(watch.unsure)
-        watch.unsure += watch.expectation.take()
-        self._take_known(watch)
+        expectation = watch.expectation or self._expect(watch)
+        if not watch.begun:
+            await self._begin(watch)
+        watch.unsure = self._take_known(watch, [*watch.unsure, *expectation.take()])
         while page := watch.unsure[:_PAGE]:
             results = await self._reads.get(page)
             for job_id in page:
@@ -162,11 +166,28 @@ class Waiting:
                     watch.found.append(result)
             del watch.unsure[: len(page)]
 
-    def _take_known(self, watch: Watch) -> None:
-        """Take the results that this process has cached."""
+    def _expect(self, watch: Watch) -> Expectation:
+        watch.expectation = self.tail.expect(list(watch.left))
+        return watch.expectation
+
+    async def _begin(self, watch: Watch) -> None:
+        """Follow the log, which reports jobs that end from now on. Leave out jobs that have certainly not ended.
+
+        A job that runs here has not ended as far as this process knows; if it was reassigned, that is noticed here at
+        the latest when its outcome is refused.
+        """
+        await self.tail.live()
+        watch.begun = True
+        executor = self._find_executor()
+        if executor is not None:
+            watch.unsure = [job_id for job_id in watch.unsure if not executor.has(job_id)]
+        watch.unsure = self.tail.open_jobs.leave_out(watch.unsure)
+
+    def _take_known(self, watch: Watch, job_ids: Sequence[str]) -> list[str]:
+        """Take the results of these jobs that this process has cached. Return the others."""
         unsure: list[str] = []
-        known = self._results.known(watch.unsure, watch.since)
-        for job_id in watch.unsure:
+        known = self._results.known(job_ids, watch.since)
+        for job_id in job_ids:
             if job_id not in watch.left:
                 continue  # notified twice: by the commit, and by the log
             result = known.get(job_id)
@@ -175,7 +196,7 @@ class Waiting:
             else:
                 del watch.left[job_id]
                 watch.found.append(result)
-        watch.unsure = unsure
+        return unsure
 
     async def wait_until_any_ended(self, watch: Watch) -> None:
         """Wait for the next end. A body lends its slot meanwhile."""
@@ -186,8 +207,9 @@ class Waiting:
             await self._until_found(watch)
 
     async def _until_found(self, watch: Watch) -> None:
+        expectation = watch.expectation or self._expect(watch)
         while not watch.found:
-            await watch.expectation.wait()
+            await expectation.wait()
             self._raise_failure()
             await self.look(watch)
 

@@ -122,8 +122,8 @@ class Waiters:
         publisher = get_engine(self._jobs.processor)._parts.tail
         with anyio.fail_after(PATIENCE):
             while True:
-                waiting = len(publisher._waiters.get(JOB, ()))
-                draining = len(publisher._waiters.get("", ()))
+                waiting = len(publisher._waiters.of(JOB))
+                draining = len(publisher._waiters.of(""))
                 streaming = len(publisher._subscriptions)
                 if (waiting, (draining, streaming)) == (count, rest):
                     return

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
@@ -57,8 +58,8 @@ def publisher_of(jp: JobProcessor) -> LogTail:
 
 
 async def until_waited_for(jp: JobProcessor, job_id: str, waiters: int) -> None:
-    of = publisher_of(jp)._waiters
-    await comes_true(lambda: len(of.get(job_id, ())) >= waiters)
+    expected = publisher_of(jp)._waiters
+    await comes_true(lambda: len(expected.of(job_id)) >= waiters)
 
 
 # -- a lost wake-up
@@ -269,10 +270,61 @@ async def test_what_was_found_before_a_read_failed_is_given_by_the_next_call(
         store.fail("get_results", 2)
         with pytest.raises(BackendConnectionError):
             await watch.next()
-        ends = [*await watch.next(), *await watch.next()]
+        ends = [result for _ in jobs for result in await watch.next()]
         assert [end.job_id for end in ends] == [job.id for job in jobs]
         assert await watch.next() == []
         watch.close()
+
+
+@pytest.mark.parametrize("cached", [True, False])
+async def test_very_many_results_are_given_in_parts_between_which_others_run(
+    jp: JobProcessor, monkeypatch: pytest.MonkeyPatch, cached: bool
+) -> None:
+    monkeypatch.setattr("asyncjobs.runtime.waiting._PAGE", 10)
+    jobs = await jp.map_jobs(echo, range(95))
+    await jp.drain()
+    if not cached:
+        get_engine(jp)._parts.waiting._results._values.clear()
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await anyio.lowlevel.checkpoint()
+            turns += 1
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(others)
+        await anyio.lowlevel.checkpoint()
+        watch = get_engine(jp).watch([job.id for job in jobs], None)
+        parts, between = [await watch.next()], []
+        while parts[-1]:
+            before = turns
+            with anyio.CancelScope() as scope:
+                scope.cancel()
+                await watch.next()  # loses none
+            parts.append(await watch.next())
+            between.append(turns > before)
+        watch.close()
+        tasks.cancel_scope.cancel()
+    assert [len(part) for part in parts] == [*[10] * 9, 5, 0]
+    assert [result.job_id for part in parts for result in part] == [job.id for job in jobs]
+    assert all(between[:9])
+    assert await gather(*jobs) == list(range(95))
+
+
+async def test_those_who_expect_the_same_job_are_all_told(jp: JobProcessor) -> None:
+    tail = publisher_of(jp)
+    every = [tail.expect(job_ids) for job_ids in (["a", "b"], ["a"], ["b", "a"])]
+    tail.wake("a")
+    assert [one.take() for one in every] == [["a"], ["a"], ["a"]]
+    tail.forget(every[0])
+    tail.wake("b")
+    tail.wake("a")
+    assert [one.take() for one in every] == [[], ["a"], ["b", "a"]]
+    for one in every[1:]:
+        tail.forget(one)
+    assert not tail._waiters
 
 
 async def test_the_jobs_of_a_lost_lease_are_looked_up_at_once(stores: Stores) -> None:

@@ -11,7 +11,7 @@ import pytest
 from asyncjobs.clock import SystemClock
 from asyncjobs.models import BodyEvent
 from asyncjobs.runtime import body_events
-from asyncjobs.runtime.body_events import MOST_UNSTORED, MOST_UNSTORED_BYTES, BodyEvents
+from asyncjobs.runtime.body_events import MOST_UNSTORED, MOST_UNSTORED_BYTES, BodyEvents, WithBodyEvents
 from asyncjobs.testing import ManualClock
 
 MANY = 1_000
@@ -266,3 +266,53 @@ def test_whatever_happens_between_it_is_stored_once_and_in_order(seed: int, monk
         "progress"
     )
     assert all(later - sooner >= 200_000 for sooner, later in pairwise(shown))
+
+
+# -- made by the first report
+
+
+class Attempt(WithBodyEvents):
+    def __init__(self) -> None:
+        self._clock = ManualClock()
+
+
+def test_an_attempt_whose_body_reports_nothing_has_no_place_for_reports() -> None:
+    attempt = Attempt()
+    assert attempt.reported is None
+    attempt.close_body_events()
+    assert attempt.reported is None
+
+
+def test_the_first_report_makes_it_for_all_that_follow() -> None:
+    attempt = Attempt()
+    attempt.body_events.add(log(1))
+    attempt.body_events.add(log(2))
+    assert attempt.reported is attempt.body_events
+    assert attempt.body_events.take() == (log(1), log(2))
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_what_is_reported_after_the_end_of_the_body_is_dropped(before: bool) -> None:
+    attempt = Attempt()
+    if before:
+        attempt.body_events.add(log(1))
+    attempt.close_body_events()
+    assert attempt.is_over
+    assert not attempt.body_events.add(log(2))
+    assert attempt.body_events.take() == ((log(1),) if before else ())
+
+
+def test_threads_that_report_first_at_the_same_time_lose_nothing() -> None:
+    for _ in range(200):
+        attempt, begin = Attempt(), threading.Barrier(4)
+
+        def report(n: int, attempt: Attempt = attempt, begin: threading.Barrier = begin) -> None:
+            begin.wait()
+            attempt.body_events.add(log(n))
+
+        threads = [threading.Thread(target=report, args=(n,)) for n in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert {event.data["message"] for event in attempt.body_events.take()} == {0, 1, 2, 3}

@@ -13,7 +13,14 @@ from asyncjobs.core.codec.annotations import (
     get_plan,
     get_result_plan,
 )
-from asyncjobs.core.codec.decoding import Reader, read_call, read_value
+from asyncjobs.core.codec.decoding import (
+    NOT_PLAIN,
+    Reader,
+    read_call,
+    read_plain_call,
+    read_plain_value,
+    read_value,
+)
 from asyncjobs.core.codec.encoding import EncodedCall, encode_call, encode_counted
 from asyncjobs.core.codec.stored import sent
 from asyncjobs.core.codec.unmade import refuse_unmade_arguments, refuse_unmade_result
@@ -37,18 +44,21 @@ def encode_arguments(
 
 
 def decode_arguments(
-    data: bytes, func: Callable[..., Any], find_result: Callable[[str], Injected | None]
+    data: bytes, func: Callable[..., Any], find_result: Callable[[str], Injected | None] | None
 ) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
     """Decode the arguments for a call of ``func``, with the results of jobs in place of handles (None without one).
 
+    :param find_result: returns the result of a job. None: there are no handles in the arguments.
     :raises CorruptValueError: the bytes are damaged.
     :raises ConversionError: a value does not fit its annotation.
     """
     plan = get_plan(func)
     raw = not plan.empty
+    if find_result is None and not raw and (call := read_plain_call(data)) is not None:
+        return call
 
     def resolve(job_id: str) -> Any:
-        found = find_result(job_id)
+        found = None if find_result is None else find_result(job_id)
         value = None if found is None else _result(*found, raw=raw)
         return sent(value) if plan.exact else value
 
@@ -83,6 +93,8 @@ def decode_result(data: bytes, func: Callable[..., Any] | None) -> Any:
 
 def _result(data: bytes, func: Callable[..., Any] | None, *, raw: bool) -> Any:
     known = func is not None and get_result_plan(func).rebuild is not None
+    if not known and (plain := read_plain_value(data)) is not NOT_PLAIN:
+        return plain
     reader = Reader(None, raw=raw or known)
     value = read_value(data, reader)
     if reader.unmade and func is not None:

@@ -32,6 +32,7 @@ ValueError, OverflowError and decimal's errors are ArithmeticErrors."""
 # Containers, and a datetime or the like in the innermost one.
 _MAX_DEPTH = wire.MAX_DEPTH + 1
 _NAMES: frozenset[type] = frozenset({str})
+NOT_PLAIN: Any = object()
 _NO_CALL = "stored arguments are not a pair of a list and a dict with names"
 
 
@@ -45,9 +46,37 @@ def decode_call(data: bytes, resolve: Callable[[str], Any] | None = None) -> tup
     return _call(_decoded(data, Reader(resolve or str)))
 
 
+def _not_plain(code: int, data: memoryview) -> Any:
+    raise ValueError(code)
+
+
+# Made once: a decoder that is made for each value costs more than to decode a small one.
+_plain_call: msgpack.Decoder[tuple[list[Any], dict[str, Any]]] = msgpack.Decoder(
+    tuple[list[Any], dict[str, Any]], ext_hook=_not_plain
+)
+_plain_value: msgpack.Decoder[Any] = msgpack.Decoder(ext_hook=_not_plain)
+
+
+def read_plain_call(data: bytes) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+    """Decode the arguments of a call that have no extensions. Return None for others, and for damaged ones."""
+    try:
+        args, kwargs = _plain_call.decode(data)
+    except FAILURES:
+        return None
+    return tuple(args), kwargs
+
+
 def read_call(data: bytes, reader: Reader) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Decode the arguments of a call with a reader."""
     return _call(_decoded(data, reader))
+
+
+def read_plain_value(data: bytes) -> Any:
+    """Decode a value that has no extensions. Return ``NOT_PLAIN`` for others, and for damaged ones."""
+    try:
+        return _plain_value.decode(data)
+    except FAILURES:
+        return NOT_PLAIN
 
 
 def read_value(data: bytes, reader: Reader) -> Any:

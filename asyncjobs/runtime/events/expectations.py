@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from asyncjobs.exceptions import BackendClosedError
 from asyncjobs.runtime.wakeups import Wakeup
@@ -50,6 +50,49 @@ class Expectation:
         """Wait for ids that ended since the last call, and take them."""
         await self.wait()
         return self.take()
+
+
+class Expectations:
+    """Expectations by the jobs that they are about.
+
+    Most jobs have at most one: those of a caller that waits for very many jobs share one tuple, which the garbage
+    collector need not look at for each of them.
+    """
+
+    def __init__(self) -> None:
+        self._of_job: dict[str, tuple[Expectation] | list[Expectation]] = {}
+
+    def __len__(self) -> int:
+        """Return the number of jobs."""
+        return len(self._of_job)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._of_job)
+
+    def of(self, job_id: str) -> Sequence[Expectation]:
+        """Return those of a job."""
+        return self._of_job.get(job_id, ())
+
+    def add(self, expectation: Expectation) -> None:
+        """Add an expectation."""
+        alone = (expectation,)
+        for job_id in expectation.job_ids:
+            present = self._of_job.setdefault(job_id, alone)
+            if present is alone:
+                continue
+            if isinstance(present, tuple):
+                self._of_job[job_id] = [*present, expectation]
+            else:
+                present.append(expectation)
+
+    def remove(self, expectation: Expectation) -> None:
+        """Remove an expectation."""
+        for job_id in expectation.job_ids:
+            present = self._of_job.get(job_id)
+            if isinstance(present, list):
+                present.remove(expectation)
+            if not present or present == (expectation,):
+                self._of_job.pop(job_id, None)
 
 
 ANY_JOB = ""

@@ -22,7 +22,7 @@ from asyncjobs.clock import Clock
 from asyncjobs.core.state import SECOND
 from asyncjobs.exceptions import BackendClosedError
 from asyncjobs.models import TERMINAL, EventPage, JobEvent
-from asyncjobs.runtime.events.expectations import ANY_JOB, Expectation
+from asyncjobs.runtime.events.expectations import ANY_JOB, Expectation, Expectations
 from asyncjobs.runtime.events.open_jobs import OpenJobs
 from asyncjobs.runtime.events.rounds import Rounds
 from asyncjobs.runtime.loops import look_forever
@@ -188,7 +188,7 @@ class LogTail:
         self._reading = False
         self._subscriptions: set[Subscription] = set()
         self._rounds = Rounds(self._deliver)
-        self._waiters: dict[str, list[Expectation]] = {}
+        self._waiters = Expectations()
         self._begun = 0
         self._catch_up = Wakeup()
         self._looked_at = clock.monotonic()
@@ -390,8 +390,7 @@ class LogTail:
     def expect(self, job_ids: Sequence[str]) -> Expectation:
         """Expect these jobs to become terminal: by commits of this process, and after ``live`` of any process."""
         expectation = Expectation(job_ids, self._catch_up, closed=self._closed)
-        for job_id in job_ids:
-            self._waiters.setdefault(job_id, []).append(expectation)
+        self._waiters.add(expectation)
         return expectation
 
     async def live(self) -> None:
@@ -410,29 +409,24 @@ class LogTail:
 
     def forget(self, expectation: Expectation) -> None:
         """Remove an expectation whose caller no longer waits."""
-        for job_id in expectation.job_ids:
-            waiters = self._waiters.get(job_id)
-            if waiters is not None:
-                waiters.remove(expectation)
-                if not waiters:
-                    del self._waiters[job_id]
+        self._waiters.remove(expectation)
 
     def wake(self, job_id: str) -> None:
         """Wake the waiters of a job, so that they look at the store."""
         self._wake_waiters(job_id)
-        for waiter in self._waiters.get(ANY_JOB, ()):
+        for waiter in self._waiters.of(ANY_JOB):
             waiter.notify(job_id)
 
     def _wake_waiters(self, job_id: str) -> None:
-        for waiter in self._waiters.get(job_id, ()):
+        for waiter in self._waiters.of(job_id):
             waiter.notify(job_id)
 
     def close(self) -> None:
         """Stop following the log; end all subscriptions and waits."""
         self._closed = True
         self.wake_all()
-        for waiters in self._waiters.values():
-            for waiter in waiters:
+        for job_id in self._waiters:
+            for waiter in self._waiters.of(job_id):
                 waiter.close()
 
     def wake_all(self) -> None:

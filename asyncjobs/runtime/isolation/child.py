@@ -173,7 +173,7 @@ class Child:
         finally:
             with self._lock:
                 self._running = self._loop = None
-            context.body_events.closed = True
+            context.close_body_events()
             self._link.end()
             steps.close()
 
@@ -290,7 +290,7 @@ class ChildContext(JobContext):
         """Send an event at once: pieces of a text are joined where they wait to be stored."""
         if self.forked:
             raise in_forked_child(self.id)
-        if not self.body_events.closed:
+        if not self.is_over:
             self._link.send(Emitted(str(type), data, None if piece is None else piece.field))
 
     def _wait_for(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
