@@ -77,7 +77,6 @@ def log_outcome(end: AttemptEnd, result: JobStatus | Stale, group: str | None, *
         succeeded.
     """
     attempt, outcome = end.attempt, end.outcome
-    fields = _fields(attempt, group)
     if again and isinstance(result, Stale) and _is_ours(result, end):
         result = result.status
     if isinstance(result, Stale):
@@ -85,7 +84,7 @@ def log_outcome(end: AttemptEnd, result: JobStatus | Stale, group: str | None, *
             "job %r: the outcome of attempt %d came too late and was refused",
             attempt.job_id,
             attempt.attempt,
-            extra=fields,
+            extra=_fields(attempt, group),
         )
     elif outcome.kind is OutcomeKind.FAILED and outcome.error is not None and result is not JobStatus.CANCELLED:
         error = outcome.error
@@ -99,10 +98,10 @@ def log_outcome(end: AttemptEnd, result: JobStatus | Stale, group: str | None, *
             attempt.attempt,
             error.error_type,
             error.message,
-            extra={**fields, "traceback_text": error.traceback_text},
+            extra={**_fields(attempt, group), "traceback_text": error.traceback_text},
         )
     elif logger.isEnabledFor(logging.INFO):
-        logger.info("job %r %s", attempt.job_id, _WORDS.get(result, f"is {result}"), extra=fields)
+        logger.info("job %r %s", attempt.job_id, _WORDS.get(result, f"is {result}"), extra=_fields(attempt, group))
 
 
 def _is_ours(result: Stale, end: AttemptEnd) -> bool:

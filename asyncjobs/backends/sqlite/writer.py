@@ -12,6 +12,7 @@ import contextlib
 import logging
 import random
 import sqlite3
+import sys
 import threading
 import time
 from collections import deque
@@ -45,6 +46,12 @@ _INLINE_ROWS = 400
 """The most rows of jobs and edges that the loop reads for a group: the end of a job may affect any number of others."""
 _GROUP_WEIGHT = 20_000
 """The most rows (or 1 MiB of values) in one transaction, unless a single operation is larger."""
+_TURNS = 32
+"""Commits before which other threads get a turn, once it seems that they have had one.
+
+A thread that computes takes the GIL at the first statement that releases it, and keeps it for 5 ms; so does the next.
+They do that anyway, but the file need not be locked meanwhile: other processes wait for it.
+"""
 _FIRST_DELAY = 0.001
 _LONGEST_DELAY = 0.1
 _SHARE_OF_WAIT = 1 / 8
@@ -90,6 +97,7 @@ class Writer:
         self._queue: SimpleQueue[list[Operation] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._threaded = False
+        self._turns = 0
         self.commits = 0
         self.longest_inline = 0.0
 
@@ -186,8 +194,23 @@ class Writer:
         return self._commit_once(group, most_rows)
 
     def _commit_once(self, group: Sequence[Operation], most_rows: int | None) -> Committed:
+        began = time.perf_counter()
+        if self._turns:
+            self._turns -= 1
+            time.sleep(0)
+            began = self._note_turn(began)
         moment = self._moment()
-        return commit(self._connection, group, self._lanes, self._cache, moment, self._hook, most_rows=most_rows)
+        try:
+            return commit(self._connection, group, self._lanes, self._cache, moment, self._hook, most_rows=most_rows)
+        finally:
+            self._note_turn(began)
+
+    def _note_turn(self, began: float) -> float:
+        """Note whether what began then took so long that other threads may have had a turn. Return the present time."""
+        now = time.perf_counter()
+        if now - began > sys.getswitchinterval():
+            self._turns = _TURNS
+        return now
 
     def _go_on(self) -> None:
         """Commit what has come meanwhile. A member that was just answered may have seen to that already: never have two
