@@ -203,7 +203,8 @@ class Writer:
         try:
             return commit(self._connection, group, self._lanes, self._cache, moment, self._hook, most_rows=most_rows)
         finally:
-            self._note_turn(began)
+            if most_rows is not None:  # a small group: a large one may take so long by itself
+                self._note_turn(began)
 
     def _note_turn(self, began: float) -> float:
         """Note whether what began then took so long that other threads may have had a turn. Return the present time."""
