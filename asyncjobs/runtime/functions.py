@@ -57,9 +57,13 @@ class Functions:
             self._names = frozenset(self._known) | self._local_names
         return self._names
 
+    def has(self, name: str, function: Callable[..., Any]) -> bool:
+        """Return whether this very function may run in this process under this name."""
+        return self._known.get(name) is function
+
     def add(self, name: str, function: Callable[..., Any]) -> bool:
         """Allow a function to run in this process; return whether it was not allowed before."""
-        if self._known.get(name) is function:
+        if self.has(name, function):
             return False
         self._known[name] = function
         self._async.pop(name, None)

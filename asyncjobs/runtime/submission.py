@@ -160,10 +160,10 @@ class Submissions:
 
     def vouch(self, request: JobRequest, job: NewJob) -> None:
         """Allow this process to run the functions that it submits."""
+        func = request.func
         if request.local:
-            self._functions.add_local(job.id, job.function, request.func)
-        else:
-            func = request.func
+            self._functions.add_local(job.id, job.function, func)
+        elif not self._functions.has(job.function, func):
             if type(func) is not FunctionType and seems(func, partial):
                 func = describe_callable(func).func
             if can_run(func):
