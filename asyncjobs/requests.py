@@ -14,7 +14,6 @@ from asyncjobs.exceptions import ConfigurationError
 from asyncjobs.metadata_filters import MetadataFilter, checked_filter
 from asyncjobs.models import NO_NAME, Handle, Isolation, JobStatus, Limit
 
-
 _new_dict: type[dict[str, Any]] = dict  # not dict[str, Any]: calling an alias takes several times as long
 
 

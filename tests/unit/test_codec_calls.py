@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -74,8 +75,8 @@ def test_a_call_without_handles_is_decoded_as_with_any(value: Any) -> None:
 
     for func in (free, typed):
         data = encode_arguments(free, (value,), {"named": value}).data
-        long = _outcome(lambda: decode_arguments(data, func, lambda _: None))  # noqa: B023 - called at once
-        assert same(_outcome(lambda: decode_arguments(data, func, None)), long)  # noqa: B023
+        long = _outcome(partial(decode_arguments, data, func, lambda _: None))
+        assert same(_outcome(partial(decode_arguments, data, func, None)), long)
         if func is free:
             assert same(long, ((value,), {"named": value}))
 
