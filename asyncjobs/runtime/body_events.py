@@ -66,16 +66,6 @@ class BodyEvents:
     Any thread may add events; the worker's loop takes them.
     """
 
-    # Defaults that most bodies never change: they report nothing.
-    closed: bool = False
-    """Set once the body has ended: reports of threads that it left behind are dropped."""
-    _newest_whole = -1
-    """The number of the newest event that is not a piece of a text: no piece is moved before it."""
-    _size = 0
-    _progress_due = 0
-    _dropped = 0
-    _last_dropped: _Appended | None = None
-
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.lock: AbstractContextManager[bool] = threading.RLock()
@@ -83,10 +73,18 @@ class BodyEvents:
         self._numbers = count()
         self._logs: deque[_Appended] = deque()
         self._others: deque[_Appended] = deque()
-        self._progress: deque[_Appended] = deque()
+        self._progress: deque[_Appended] = deque(maxlen=1)
+        self._progress_due = 0
         self._taken: list[_Appended] = []
+        self._size = 0
         self._open: dict[bytes, _Appended] = {}
         """By stream: the event that its next piece joins."""
+        self._newest_whole = -1
+        """The number of the newest event that is not a piece of a text: no piece is moved before it."""
+        self._dropped = 0
+        self._last_dropped: _Appended | None = None
+        self.closed = False
+        """Set once the body has ended: reports of threads that it left behind are dropped."""
 
     def __bool__(self) -> bool:
         return bool(self._logs or self._others or self._progress)
@@ -136,8 +134,6 @@ class BodyEvents:
         With a number, progress that comes too soon after the last is held back, and what was reported after it with it:
         so order is kept, and nothing waits longer than ``PROGRESS_EVERY``.
         """
-        if not self._taken and not self and self._last_dropped is None:
-            return ()
         with self.lock:
             taken = self._in_order()
             if most is not None:
